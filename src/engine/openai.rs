@@ -1,0 +1,46 @@
+//! Any OpenAI-compatible server that runs already.
+
+use std::time::Duration;
+
+use super::{ApiTraits, Engine, LaunchError, LaunchRequest, LaunchSpec, Mode, Target};
+
+/// Descriptor of a server kitt does not start.
+pub(super) struct OpenAi;
+
+impl Engine for OpenAi {
+    fn name(&self) -> &'static str {
+        "openai"
+    }
+
+    fn summary(&self) -> &'static str {
+        "any OpenAI-compatible server that is already running (needs --endpoint)"
+    }
+
+    fn launch(&self, request: &LaunchRequest) -> Result<LaunchSpec, LaunchError> {
+        if request.mode == Some(Mode::Docker) {
+            return Err(LaunchError::Unsupported {
+                engine: "openai",
+                what: "run in a container",
+                remedy: "leave --mode away: kitt only speaks to the server at --endpoint",
+            });
+        }
+        let endpoint = request.endpoint.clone().ok_or(LaunchError::Missing {
+            engine: "openai",
+            needs: "an endpoint",
+            remedy: "give --endpoint http://host:port",
+        })?;
+        Ok(LaunchSpec {
+            target: Target::Endpoint(endpoint),
+            api: ApiTraits {
+                health_path: "/v1/models",
+                // Many proxies refuse unknown keys: nothing beyond the standard is sent.
+                request_extras: serde_json::Map::new(),
+                exact_length: false,
+                metrics_path: None,
+                served_model: request.model.to_string(),
+                check_model: true,
+            },
+            startup_timeout: request.startup_timeout.unwrap_or(Duration::from_secs(30)),
+        })
+    }
+}

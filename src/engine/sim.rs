@@ -1,0 +1,165 @@
+//! The simulated engine: an OpenAI-compatible server with known latencies.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ApiTraits, ContainerSpec, Engine, ImageSource, LaunchError, LaunchRequest, LaunchSpec, Mode,
+    Target,
+};
+
+/// Parameters of the simulated engine's scheduler. Times in milliseconds.
+///
+/// A step decodes one token for every running sequence and takes
+/// `(decode_base_ms + decode_per_sequence_ms * batch) * (1 + slowdown) * noise`;
+/// a prefill takes `(prefill_base_ms + prefill_per_token_ms * prompt_tokens) * noise` and delays
+/// the step it happens in. `noise` is lognormal with coefficient of variation `noise_cv`, seeded;
+/// `run_cv` is the coefficient of variation of a factor drawn once per server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SimSpec {
+    /// The name listed by `/v1/models`.
+    pub model: String,
+    /// Seed of all noise.
+    pub seed: u64,
+    /// Fixed part of a prefill.
+    pub prefill_base_ms: f64,
+    /// Prefill time per prompt token.
+    pub prefill_per_token_ms: f64,
+    /// Fixed part of a decode step.
+    pub decode_base_ms: f64,
+    /// Added to a decode step by each running sequence.
+    pub decode_per_sequence_ms: f64,
+    /// Sequences decoded together; more wait in a queue.
+    pub max_batch: u32,
+    /// Coefficient of variation of one step.
+    pub noise_cv: f64,
+    /// Coefficient of variation between servers.
+    pub run_cv: f64,
+    /// Known regression of the decode step: 0.08 is 8 % slower. At least -0.9.
+    pub slowdown: f64,
+    /// Time until `/health` answers 200.
+    pub startup_ms: f64,
+}
+
+impl Default for SimSpec {
+    /// A small engine: about 11 ms to the first token of a short prompt, 6 ms a token alone,
+    /// 9 ms in a batch of sixteen.
+    fn default() -> Self {
+        Self {
+            model: "sim".to_owned(),
+            seed: 0,
+            prefill_base_ms: 8.0,
+            prefill_per_token_ms: 0.05,
+            decode_base_ms: 6.0,
+            decode_per_sequence_ms: 0.2,
+            max_batch: 64,
+            noise_cv: 0.02,
+            run_cv: 0.003,
+            slowdown: 0.0,
+            startup_ms: 0.0,
+        }
+    }
+}
+
+impl SimSpec {
+    /// The arguments with which `kitt sim` becomes this engine, in a container or on the host.
+    pub fn argv(&self, host: &str, port: u16) -> Vec<String> {
+        let pairs = [
+            ("--host", host.to_owned()),
+            ("--port", port.to_string()),
+            ("--served-model", self.model.clone()),
+            ("--seed", self.seed.to_string()),
+            ("--prefill-base-ms", self.prefill_base_ms.to_string()),
+            (
+                "--prefill-per-token-ms",
+                self.prefill_per_token_ms.to_string(),
+            ),
+            ("--decode-base-ms", self.decode_base_ms.to_string()),
+            (
+                "--decode-per-sequence-ms",
+                self.decode_per_sequence_ms.to_string(),
+            ),
+            ("--max-batch", self.max_batch.to_string()),
+            ("--noise-cv", self.noise_cv.to_string()),
+            ("--run-cv", self.run_cv.to_string()),
+            ("--slowdown", self.slowdown.to_string()),
+            ("--startup-ms", self.startup_ms.to_string()),
+        ];
+        // `--flag=value` keeps a negative slowdown from being read as an option.
+        let flags = pairs
+            .into_iter()
+            .map(|(flag, value)| format!("{flag}={value}"));
+        std::iter::once("sim".to_owned()).chain(flags).collect()
+    }
+}
+
+/// Descriptor of the simulated engine.
+pub(super) struct Sim;
+
+/// Port of the simulator inside its container.
+const PORT: u16 = 8000;
+
+impl Engine for Sim {
+    fn name(&self) -> &'static str {
+        "sim"
+    }
+
+    fn summary(&self) -> &'static str {
+        "built-in simulated engine with known latencies; needs no GPU, model or network"
+    }
+
+    fn launch(&self, request: &LaunchRequest) -> Result<LaunchSpec, LaunchError> {
+        if request.endpoint.is_some() {
+            return Err(LaunchError::Unsupported {
+                engine: "sim",
+                what: "measure an endpoint",
+                remedy: "use engine `openai` for a server that runs already",
+            });
+        }
+        let spec = SimSpec {
+            model: request.model.to_string(),
+            seed: request.seed,
+            ..request.sim.clone()
+        };
+        let served_model = spec.model.clone();
+        let target = match request.mode.unwrap_or(Mode::Native) {
+            Mode::Native => Target::InProcess(spec),
+            Mode::Docker => Target::Container(Box::new(container(request, &spec))),
+        };
+        let mut request_extras = serde_json::Map::new();
+        request_extras.insert("ignore_eos".into(), true.into());
+        Ok(LaunchSpec {
+            target,
+            api: ApiTraits {
+                health_path: "/health",
+                request_extras,
+                exact_length: true,
+                metrics_path: Some("/metrics"),
+                served_model,
+                check_model: true,
+            },
+            startup_timeout: request.startup_timeout.unwrap_or(Duration::from_secs(30)),
+        })
+    }
+}
+
+fn container(request: &LaunchRequest, spec: &SimSpec) -> ContainerSpec {
+    let image = request
+        .image
+        .clone()
+        .map_or(ImageSource::RunningBinary, ImageSource::Reference);
+    ContainerSpec {
+        image,
+        entrypoint: vec!["/kitt".to_owned()],
+        args: spec.argv("0.0.0.0", PORT),
+        env: request.env.clone(),
+        port: PORT,
+        mounts: Vec::new(),
+        gpus: request.gpus.clone(),
+        memory: request.memory,
+        cpuset: request.cpuset.clone(),
+        shm: None,
+    }
+}

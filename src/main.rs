@@ -1,0 +1,3 @@
+//! The `kitt` command.
+
+fn main() {}

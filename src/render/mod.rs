@@ -1,0 +1,90 @@
+//! A decision to documents: the comment, the job summary, the HTML report. Pure.
+//!
+//! `view` turns every number into text; the templates hold layout only; `budget` makes the
+//! result fit. Text from outside (model names, errors, arguments) is escaped for the kind of
+//! document it goes into.
+
+//~ mod budget;
+//~ mod escape;
+//~ mod number;
+//~ mod templates;
+//~ mod view;
+
+use crate::{compare::Comparison, ids::ReportKey, results::ResultSet, verdict::Decision};
+
+//~ pub use escape::{html, markdown};
+//~ pub use view::{Documents, failure, render};
+
+/// KITT's marker, the comment's very first line.
+pub const KITT_MARKER: &str = "<!-- kitt-benchmark -->";
+
+/// The second line: which of several reports on one pull request this is.
+pub fn key_marker(key: &ReportKey) -> String {
+    format!("<!-- kitt-action key={key} -->")
+}
+
+/// Everything a report is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct ReportInput<'a> {
+    /// The verdicts and the gate.
+    pub decision: &'a Decision,
+    /// What differs.
+    pub comparison: &'a Comparison,
+    /// What was measured.
+    pub current: &'a ResultSet,
+    /// What it was held against.
+    pub baseline: Result<&'a ResultSet, NoBaseline<'a>>,
+    /// Where and when.
+    pub context: &'a ReportContext,
+}
+
+/// Why there is nothing to compare with, as a sentence fragment for people.
+#[derive(Debug, Clone, Copy)]
+pub struct NoBaseline<'a>(pub &'a str);
+
+/// Where and when a report was made. Every field may be unknown.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ReportContext {
+    /// Key of this report among several on one pull request; `default` when not given.
+    pub key: Option<ReportKey>,
+    /// Commit that was measured.
+    pub head: Option<String>,
+    /// Commit of the baseline, or what is known about where it came from.
+    pub base: Option<String>,
+    /// `https://…` link to the run.
+    pub run_url: Option<String>,
+    /// Where the raw results are, in words or as a link.
+    pub results: Option<String>,
+    /// Time of the report, RFC 3339, UTC. An argument, so that the same input gives the same
+    /// bytes.
+    pub updated: String,
+    /// Attempt of the CI run, from 1.
+    pub attempt: Option<u32>,
+    /// One command that reproduces the run, shown under "next steps".
+    pub reproduce: Option<String>,
+    /// Unified difference of the two effective configurations; empty when equal.
+    pub config_diff: String,
+}
+
+/// Why a document cannot be rendered: always a fault in kitt's own templates.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// A template does not parse.
+    #[error("template `{id}` does not parse")]
+    Template {
+        /// The template.
+        id: &'static str,
+        /// What handlebars said.
+        #[source]
+        source: Box<handlebars::TemplateError>,
+    },
+    /// A template asks for something the view does not have.
+    #[error("template `{id}` does not render")]
+    Render {
+        /// The template.
+        id: &'static str,
+        /// What handlebars said.
+        #[source]
+        source: Box<handlebars::RenderError>,
+    },
+}

@@ -1,0 +1,44 @@
+//! Where results live. For now: directories, as `actions/download-artifact` leaves them.
+
+//~ mod directory;
+
+//~ pub use directory::{find, load};
+
+use std::path::PathBuf;
+
+/// Why results cannot be had from a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory does not exist.
+    #[error("{path} does not exist")]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is no `metrics.json` anywhere below.
+    #[error("no metrics.json in {path} or below it")]
+    Empty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A directory cannot be listed.
+    #[error("cannot list {path}")]
+    List {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// More directories or files than a results artifact can have.
+    #[error("{path} holds more than {limit} entries: it is no results directory")]
+    TooMany {
+        /// The directory.
+        path: PathBuf,
+        /// The limit.
+        limit: usize,
+    },
+    /// The results themselves cannot be read.
+    #[error(transparent)]
+    Results(#[from] crate::results::ResultsError),
+}
