@@ -21,10 +21,10 @@ pub mod secret;
 pub mod units;
 
 // The flow.
-pub mod engine;
-//~ pub mod cli;
-//~ pub mod context;
+pub mod cli;
 pub mod compare;
+pub mod context;
+pub mod engine;
 pub mod load;
 pub mod measure;
 pub mod plan;

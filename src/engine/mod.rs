@@ -198,6 +198,16 @@ pub enum LaunchError {
         /// What to do.
         remedy: &'static str,
     },
+    /// An argument for the engine itself.
+    #[error("engine `{engine}` does not take `{argument}`: {why}")]
+    Argument {
+        /// The engine.
+        engine: &'static str,
+        /// The argument.
+        argument: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// An image reference breaks the grammar.
     #[error(transparent)]
     Image(#[from] ids::NameError),

@@ -8,6 +8,7 @@ use super::{
     ApiTraits, ContainerSpec, Engine, ImageSource, LaunchError, LaunchRequest, LaunchSpec, Mode,
     Target,
 };
+use crate::ids;
 
 /// Parameters of the simulated engine's scheduler. Times in milliseconds.
 ///
@@ -64,6 +65,62 @@ impl Default for SimSpec {
 }
 
 impl SimSpec {
+    /// Changes parameters as `--name=value` arguments ask, `--decode-base-ms=8` for example;
+    /// `--served-model` is the model's name. The inverse of [`SimSpec::argv`].
+    ///
+    /// # Errors
+    /// An argument that is not of that form, an unknown parameter or a value of the wrong kind.
+    pub fn with_args(&self, args: &[String]) -> Result<Self, LaunchError> {
+        let mut values = serde_json::to_value(self).unwrap_or_default();
+        let wrong = |argument: &str, why: String| LaunchError::Argument {
+            engine: "sim",
+            argument: argument.chars().take(80).collect(),
+            why,
+        };
+        for argument in args {
+            let Some((name, value)) = argument.strip_prefix("--").and_then(|a| a.split_once('='))
+            else {
+                return Err(wrong(argument, "write it as --name=value".to_owned()));
+            };
+            let key = if name == "served-model" {
+                "model".to_owned()
+            } else {
+                name.replace('-', "_")
+            };
+            let Some(slot) = values.get_mut(&key) else {
+                let known = Self::parameters();
+                let close = ids::closest(name, known.iter().map(String::as_str));
+                let hint = close
+                    .map(|name| format!("; did you mean `--{name}`?"))
+                    .unwrap_or_default();
+                let why = format!("no such parameter; known: {}{hint}", known.join(", "));
+                return Err(wrong(argument, why));
+            };
+            *slot = if slot.is_string() {
+                value.into()
+            } else {
+                serde_json::from_str(value).map_err(|error| wrong(argument, error.to_string()))?
+            };
+        }
+        serde_json::from_value(values).map_err(|error| wrong(&args.join(" "), error.to_string()))
+    }
+
+    /// Names of all parameters, as they are typed.
+    pub fn parameters() -> Vec<String> {
+        let values = serde_json::to_value(Self::default()).unwrap_or_default();
+        let keys = values
+            .as_object()
+            .map(|map| map.keys().cloned().collect::<Vec<_>>());
+        let name = |key: String| {
+            if key == "model" {
+                "served-model".to_owned()
+            } else {
+                key.replace('_', "-")
+            }
+        };
+        keys.unwrap_or_default().into_iter().map(name).collect()
+    }
+
     /// The arguments with which `kitt sim` becomes this engine, in a container or on the host.
     pub fn argv(&self, host: &str, port: u16) -> Vec<String> {
         let pairs = [
@@ -118,11 +175,12 @@ impl Engine for Sim {
                 remedy: "use engine `openai` for a server that runs already",
             });
         }
-        let spec = SimSpec {
+        let own = SimSpec {
             model: request.model.to_string(),
             seed: request.seed,
             ..request.sim.clone()
         };
+        let spec = own.with_args(&request.args)?;
         let served_model = spec.model.clone();
         let target = match request.mode.unwrap_or(Mode::Native) {
             Mode::Native => Target::InProcess(spec),
@@ -161,5 +219,39 @@ fn container(request: &LaunchRequest, spec: &SimSpec) -> ContainerSpec {
         memory: request.memory,
         cpuset: request.cpuset.clone(),
         shm: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_change_parameters_and_back() {
+        let args = [
+            "--slowdown=-0.05".to_owned(),
+            "--served-model=m".to_owned(),
+            "--max-batch=4".to_owned(),
+        ];
+        let spec = SimSpec::default().with_args(&args).unwrap();
+        assert_eq!(
+            (spec.slowdown, spec.model.as_str(), spec.max_batch),
+            (-0.05, "m", 4)
+        );
+        let typed = spec.argv("0.0.0.0", 1);
+        assert_eq!(SimSpec::default().with_args(&typed[3..]).unwrap(), spec);
+    }
+
+    #[test]
+    fn a_wrong_argument_names_itself_and_the_closest() {
+        let error = |text: &str| {
+            SimSpec::default()
+                .with_args(&[text.to_owned()])
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(error("--slowdwn=1").contains("did you mean `--slowdown`?"));
+        assert!(error("--slowdown=much").contains("--slowdown=much"));
+        assert!(error("slowdown").contains("--name=value"));
     }
 }

@@ -2,7 +2,7 @@
 //! Pure.
 
 //~ mod prompts;
-//~ mod suites;
+mod suites;
 
 use std::num::NonZeroU32;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{engine::LaunchSpec, ids::ScenarioId};
 
 //~ pub use prompts::prompt;
-//~ pub use suites::{SUITES, Suite, scenarios};
+pub use suites::{SUITES, Suite, build, scenarios};
 
 /// Everything `kitt run` will do.
 #[derive(Debug, Clone)]
@@ -124,6 +124,9 @@ pub enum PlanError {
         /// The closest.
         closest: Option<String>,
     },
+    /// A scenario's name breaks the rules of names.
+    #[error(transparent)]
+    Name(#[from] crate::ids::NameError),
     /// A suite without a test measures nothing.
     #[error("the plan holds no scenario: name at least one test")]
     Empty,

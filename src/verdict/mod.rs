@@ -3,7 +3,6 @@
 
 //~ mod decide;
 //~ mod gate;
-mod policy;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +10,7 @@ use crate::compare::Change;
 
 //~ pub use decide::decide;
 //~ pub use gate::gate;
-pub use policy::{GatePolicy, Limit, OnUnsure, Zone};
+pub use crate::context::{GatePolicy, Limit, OnUnsure, Zone};
 
 /// What is said of one metric, or of the whole report. Ordered by how much it matters to the
 /// reader: the first is the most urgent.

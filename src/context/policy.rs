@@ -2,10 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    compare::Change,
-    metric::{DEFAULT_GATING, Metric, Statistic},
-};
+use crate::metric::{DEFAULT_GATING, Metric, Statistic};
 
 /// The indifference zone of a metric, as relative worsenings (0.05 = 5 %).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -38,7 +35,8 @@ impl Zone {
 }
 
 /// An absolute limit on a metric of the current side.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Limit {
     /// Metric name.
     pub metric: String,
@@ -100,9 +98,9 @@ impl Default for GatePolicy {
 }
 
 impl GatePolicy {
-    /// Whether this change gates: it is on the list and has a direction.
-    pub fn gates(&self, change: &Change) -> bool {
-        change.metric.better.is_some() && self.gating.contains(&change.metric.name)
+    /// Whether a metric gates: it is on the list and has a direction.
+    pub fn gates(&self, metric: &Metric) -> bool {
+        metric.better.is_some() && self.gating.contains(&metric.name)
     }
 
     /// The zone a metric is held against.

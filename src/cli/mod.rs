@@ -1,0 +1,184 @@
+//! The command line as it was typed. Nothing is interpreted here.
+//!
+//! Commands are clap derives; the settings that are also inputs of the action, keys of the
+//! config file and operators' variables come from one table ([`SETTINGS`]), so that none of the
+//! four can drift from the others.
+
+mod args;
+mod settings;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+pub use args::{CiArgs, MeasureArgs, ReportArgs, Typed};
+pub use settings::{Group, Kind, SETTINGS, Setting};
+
+/// Benchmarks LLM inference engines and tells whether a change made inference worse.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kitt",
+    version,
+    about,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure an engine and write a results directory.
+    Run(RunArgs),
+    /// What the action and other CI systems call.
+    #[command(subcommand)]
+    Ci(CiCommand),
+    /// Compare two results directories and print the verdict.
+    Compare(CompareArgs),
+    /// Show the whole flow on the simulated engine: no Docker, GPU or network needed.
+    Demo(DemoArgs),
+    /// Serve the simulated engine until interrupted.
+    Sim(Box<SimArgs>),
+    /// List the engines kitt can measure.
+    #[command(subcommand)]
+    Engines(EnginesCommand),
+    /// Print what makes results of this host comparable.
+    Fingerprint,
+    /// Remove what earlier runs left behind in Docker. Touches nothing else.
+    Cleanup(CleanupArgs),
+    /// Print machine-readable facts about kitt itself.
+    #[command(subcommand, hide = true)]
+    About(AboutCommand),
+}
+
+/// Commands for CI.
+#[derive(Debug, Subcommand)]
+pub enum CiCommand {
+    /// Measure, compare with the baseline, report, gate.
+    Run(Box<CiRunArgs>),
+    /// Compare and report results that exist already.
+    Report(Box<CiReportArgs>),
+}
+
+/// Arguments of `kitt run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Results directory [default: kitt-results]
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Print the metrics document alone on standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Settings shared with the action.
+    #[command(flatten)]
+    pub settings: MeasureArgs,
+}
+
+/// Arguments of `kitt ci run`.
+#[derive(Debug, clap::Args)]
+pub struct CiRunArgs {
+    /// Print every setting with where its value comes from, and stop.
+    #[arg(long)]
+    pub print_config: bool,
+    /// Settings shared with the action.
+    #[command(flatten)]
+    pub settings: CiArgs,
+}
+
+/// Arguments of `kitt ci report`; the first six are KITT's.
+#[derive(Debug, clap::Args)]
+pub struct CiReportArgs {
+    /// Write the comment to this file instead of posting it.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Settings shared with the action.
+    #[command(flatten)]
+    pub settings: ReportArgs,
+}
+
+/// Arguments of `kitt compare`.
+#[derive(Debug, clap::Args)]
+pub struct CompareArgs {
+    /// The baseline's results directory.
+    pub baseline: PathBuf,
+    /// The current results directory.
+    pub current: PathBuf,
+    /// Print the comparison as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Declared run-to-run variation, for one run against one: 0.02 is 2 %.
+    #[arg(long, value_name = "CV")]
+    pub run_cv: Option<f64>,
+}
+
+/// Arguments of `kitt demo`.
+#[derive(Debug, clap::Args)]
+pub struct DemoArgs {
+    /// How much slower the current side decodes: 0.08 is 8 %.
+    #[arg(long, default_value_t = 0.08, allow_negative_numbers = true)]
+    pub slowdown: f64,
+    /// Seed of prompts and of the engines' noise.
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// Fresh servers on each side.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=50))]
+    pub runs: u32,
+    /// Where results and reports go; made anew.
+    #[arg(short, long, default_value = "kitt-demo", value_name = "DIR")]
+    pub output: PathBuf,
+    /// Close the gate on a regression, as the action does with `gate: true`.
+    #[arg(long)]
+    pub gate: bool,
+}
+
+/// Arguments of `kitt sim`.
+#[derive(Debug, clap::Args)]
+pub struct SimArgs {
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: std::net::IpAddr,
+    /// Port to listen on; 0 picks a free one.
+    #[arg(long, default_value_t = 8000)]
+    pub port: u16,
+    /// Write what really happened to this file, a line per request.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Parameters of the engine, as `--decode-base-ms=6` or `--slowdown=0.08`; a wrong one
+    /// lists them all.
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "PARAMETER"
+    )]
+    pub parameters: Vec<String>,
+}
+
+/// Commands about engines.
+#[derive(Debug, Subcommand)]
+pub enum EnginesCommand {
+    /// List the engines kitt can measure.
+    List,
+}
+
+/// Arguments of `kitt cleanup`.
+#[derive(Debug, clap::Args)]
+pub struct CleanupArgs {
+    /// Remove what this run left, even if its process still lives.
+    #[arg(long, value_name = "ID")]
+    pub run_id: Option<String>,
+}
+
+/// Facts for tests and generators.
+#[derive(Debug, Subcommand)]
+pub enum AboutCommand {
+    /// The settings, as JSON: name, default, help, whether the action has it.
+    Settings,
+    /// The exit codes, as a Markdown table.
+    ExitCodes,
+    /// The JSON schema of the config file.
+    ConfigSchema,
+}

@@ -1,0 +1,246 @@
+//! The config file, `.github/kitt.yml`: every setting's key, and the policy that needs more than
+//! one line.
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ContextError, Limit};
+
+/// Largest config file kitt reads.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The file as written. Unknown keys are refused with line and column.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ConfigFile {
+    /// Model to serve: a path on the runner or a hub id.
+    pub model: Option<String>,
+    /// Inference engine.
+    pub engine: Option<String>,
+    /// Suite of tests.
+    pub suite: Option<String>,
+    /// Tests to run instead of the suite's.
+    pub tests: Option<Vec<String>>,
+    /// Where the engine runs: docker or native.
+    pub mode: Option<String>,
+    /// Container image instead of the engine's default.
+    pub image: Option<String>,
+    /// Base URL of a running server.
+    pub endpoint: Option<String>,
+    /// Extra arguments for the engine, one per entry.
+    pub engine_args: Option<Vec<String>>,
+    /// Environment of the engine's container.
+    pub env: std::collections::BTreeMap<String, String>,
+    /// Fresh server processes, each measured once.
+    pub runs: Option<u32>,
+    /// Seed of prompts and of the engine's sampling.
+    pub seed: Option<u64>,
+    /// Measured requests per scenario.
+    pub requests: Option<u32>,
+    /// Tokens of each prompt.
+    pub input_tokens: Option<u32>,
+    /// Tokens of each answer.
+    pub output_tokens: Option<u32>,
+    /// Send no discarded requests before the measured ones.
+    pub skip_warmup: Option<bool>,
+    /// Pull the image when it is not on the host.
+    pub auto_pull: Option<bool>,
+    /// GPUs for the container: auto, none, or UUIDs.
+    pub gpus: Option<String>,
+    /// Memory limit of the container in MiB.
+    pub memory: Option<u64>,
+    /// Processors of the container.
+    pub cpuset: Option<String>,
+    /// Seconds until the engine must answer.
+    pub startup_timeout: Option<u64>,
+    /// Seconds until a request counts as timed out.
+    pub request_timeout: Option<u64>,
+    /// Directory of the results.
+    pub results_dir: Option<String>,
+    /// Directory of the baseline's results.
+    pub baseline_dir: Option<String>,
+    /// Fail the job on a proven regression or a broken limit.
+    pub gate: Option<bool>,
+    /// Also fail when nothing is proven.
+    pub strict: Option<bool>,
+    /// Declared run-to-run variation.
+    pub run_cv: Option<f64>,
+    /// Metrics that gate.
+    pub metrics: Option<Vec<String>>,
+    /// Absolute limits on metrics of the current side.
+    pub limits: Vec<Limit>,
+    /// Name of this report.
+    pub key: Option<String>,
+    /// Post the comment.
+    pub post_comment: Option<bool>,
+}
+
+impl ConfigFile {
+    /// A scalar setting's value as text, by the setting's name.
+    pub fn value(&self, name: &str) -> Option<String> {
+        let values = serde_json::to_value(self).ok()?;
+        match values.get(name)? {
+            serde_json::Value::String(text) => Some(text.clone()),
+            serde_json::Value::Bool(value) => Some(value.to_string()),
+            serde_json::Value::Number(value) => Some(value.to_string()),
+            serde_json::Value::Array(list) => text_list(list, name),
+            serde_json::Value::Null | serde_json::Value::Object(_) => None,
+        }
+    }
+}
+
+/// A list as the text form of its setting: arguments are quoted for the shell-like splitter,
+/// names are joined with commas.
+fn text_list(list: &[serde_json::Value], name: &str) -> Option<String> {
+    let words: Vec<&str> = list.iter().filter_map(serde_json::Value::as_str).collect();
+    if words.is_empty() {
+        None
+    } else if name == "engine-args" {
+        shlex::try_join(words).ok()
+    } else {
+        Some(words.join(","))
+    }
+}
+
+/// Reads the config file. `asked`: the path the user named, which must then exist; without it
+/// `.github/kitt.yml` is read when it exists.
+///
+/// # Errors
+/// The named file does not exist, is too large, or does not parse.
+pub(super) fn read(asked: Option<&str>) -> Result<(Option<PathBuf>, ConfigFile), ContextError> {
+    let default = Path::new(".github/kitt.yml");
+    let path = match asked {
+        Some(path) => Path::new(path),
+        None if default.exists() => default,
+        None => return Ok((None, ConfigFile::default())),
+    };
+    let wrong = |source| ContextError::ReadFile {
+        path: path.to_owned(),
+        source,
+    };
+    let size = std::fs::metadata(path).map_err(wrong)?.len();
+    if size > MAX_BYTES {
+        return Err(ContextError::FileTooLarge {
+            path: path.to_owned(),
+            size,
+            limit: MAX_BYTES,
+        });
+    }
+    let text = std::fs::read_to_string(path).map_err(wrong)?;
+    Ok((Some(path.to_owned()), parse(path, &text)?))
+}
+
+/// Parses the text of a config file.
+///
+/// # Errors
+/// A syntax error, an unknown key or a value of the wrong kind, with line and column.
+pub(super) fn parse(path: &Path, text: &str) -> Result<ConfigFile, ContextError> {
+    if text.trim().is_empty() {
+        return Ok(ConfigFile::default());
+    }
+    let file: ConfigFile = serde_saphyr::from_str(text).map_err(|error| {
+        let (line, column) = error
+            .location()
+            .map_or((0, 0), |place| (place.line(), place.column()));
+        let detail = first_line(&error.to_string());
+        ContextError::ConfigFile {
+            path: path.to_owned(),
+            line,
+            column,
+            detail,
+        }
+    })?;
+    for limit in &file.limits {
+        if limit.max.is_none() && limit.min.is_none() {
+            let detail = format!("the limit on `{}` has neither max nor min", limit.metric);
+            return Err(ContextError::ConfigFile {
+                path: path.to_owned(),
+                line: 0,
+                column: 0,
+                detail,
+            });
+        }
+    }
+    Ok(file)
+}
+
+fn first_line(text: &str) -> String {
+    text.lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(300)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn error(text: &str) -> String {
+        parse(Path::new("kitt.yml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_setting_but_the_personal_ones_is_a_key() {
+        // These name a place or a person: they come from the command line or the environment.
+        let without = [
+            "config",
+            "docker-host",
+            "fail-on-regression",
+            "github-token",
+            "repo",
+            "pr",
+        ];
+        let keys = serde_json::to_value(ConfigFile::default()).unwrap();
+        for setting in crate::cli::SETTINGS {
+            let has = keys.get(setting.name).is_some();
+            assert_eq!(has, !without.contains(&setting.name), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place_and_the_known_ones() {
+        let message = error("engine: sim\nmodle: x\n");
+        assert!(message.contains("kitt.yml:2:"), "{message}");
+        assert!(
+            message.contains("modle") && message.contains("model"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn values_have_their_kind() {
+        assert!(error("runs: many\n").contains("kitt.yml:1:"));
+        assert!(error("limits:\n  - metric: ttft_ms.p50\n").contains("neither max nor min"));
+        assert!(parse(Path::new("x"), "").is_ok());
+    }
+
+    #[test]
+    fn lists_become_the_text_form_of_their_setting() {
+        let text = "engine-args: ['--a=b c', -t]\ntests: [throughput, latency]\ngate: true\nrun-cv: 0.02\n";
+        let file = parse(Path::new("x"), text).unwrap();
+        assert_eq!(file.value("tests").unwrap(), "throughput,latency");
+        let args = shlex::split(&file.value("engine-args").unwrap()).unwrap();
+        assert_eq!(args, ["--a=b c", "-t"]);
+        assert_eq!(file.value("gate").unwrap(), "true");
+        assert_eq!(file.value("run-cv").unwrap(), "0.02");
+        assert_eq!(file.value("model"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_config_or_an_error(text in "\\PC{0,200}") {
+            drop(parse(Path::new("x"), &text));
+        }
+
+        #[test]
+        fn any_structure_is_a_config_or_an_error(text in "[a-z\\[\\]{}:,\\-&*!|> \\n\"']{0,120}") {
+            drop(parse(Path::new("x"), &text));
+        }
+    }
+}

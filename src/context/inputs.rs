@@ -1,0 +1,371 @@
+//! Everything the program was asked to do, as domain types.
+
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration};
+
+use url::Url;
+
+use super::{
+    ContextError, EnvSnapshot, GatePolicy, Layers, OnUnsure, Trigger,
+    file::{self, ConfigFile},
+};
+use crate::{
+    cli::{SETTINGS, Typed},
+    engine::Mode,
+    ids::{ImageRef, ModelRef, PrNumber, RepoSlug, ReportKey},
+    secret::Secret,
+    units::Bytes,
+};
+
+/// What was asked for.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// What to measure.
+    pub measure: Measure,
+    /// Where results go, or are.
+    pub results_dir: PathBuf,
+    /// Where the baseline is.
+    pub baseline_dir: Option<PathBuf>,
+    /// What may get worse.
+    pub policy: GatePolicy,
+    /// Whom to tell.
+    pub publish: Publish,
+    /// Where and why this runs.
+    pub trigger: Trigger,
+    /// Every setting with its source.
+    pub layers: Layers,
+}
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub struct Measure {
+    /// Engine name as typed.
+    pub engine: Option<String>,
+    /// Model.
+    pub model: Option<ModelRef>,
+    /// Suite name as typed.
+    pub suite: String,
+    /// Tests instead of the suite's.
+    pub tests: Option<Vec<String>>,
+    /// Container or host.
+    pub mode: Option<Mode>,
+    /// Image.
+    pub image: Option<ImageRef>,
+    /// Running server.
+    pub endpoint: Option<Url>,
+    /// Arguments for the engine.
+    pub engine_args: Vec<String>,
+    /// Environment of the engine's container.
+    pub env: BTreeMap<String, String>,
+    /// Fresh servers.
+    pub runs: NonZeroU32,
+    /// Seed.
+    pub seed: u64,
+    /// Requests per scenario.
+    pub requests: Option<NonZeroU32>,
+    /// Prompt length.
+    pub input_tokens: Option<NonZeroU32>,
+    /// Answer length.
+    pub output_tokens: Option<NonZeroU32>,
+    /// No warm-up.
+    pub skip_warmup: bool,
+    /// May pull.
+    pub auto_pull: bool,
+    /// GPUs for the container.
+    pub gpus: Gpus,
+    /// Memory limit.
+    pub memory: Option<Bytes>,
+    /// Processors.
+    pub cpuset: Option<String>,
+    /// Until the engine answers.
+    pub startup_timeout: Option<Duration>,
+    /// Until a request counts as timed out.
+    pub request_timeout: Duration,
+    /// Docker socket.
+    pub docker_host: Option<String>,
+}
+
+/// GPUs for the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gpus {
+    /// All that NVML lists.
+    Auto,
+    /// None, though there may be some.
+    None,
+    /// These UUIDs.
+    Listed(Vec<String>),
+}
+
+/// Whom to tell.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// Which of several reports on one pull request.
+    pub key: ReportKey,
+    /// Whether to comment.
+    pub post_comment: bool,
+    /// Token.
+    pub token: Option<Secret>,
+    /// Repository.
+    pub repo: Option<RepoSlug>,
+    /// Pull request.
+    pub pr: Option<PrNumber>,
+    /// Base URL of GitHub's API.
+    pub api_url: String,
+    /// Files of this step.
+    pub files: StepFiles,
+    /// Whether this runs as a step of GitHub Actions, where workflow commands are understood.
+    pub actions: bool,
+    /// Whether debug logging was asked for (`RUNNER_DEBUG=1`).
+    pub debug: bool,
+}
+
+/// The runner's files of one step.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StepFiles {
+    /// `GITHUB_OUTPUT`.
+    pub output: Option<PathBuf>,
+    /// `GITHUB_STEP_SUMMARY`.
+    pub summary: Option<PathBuf>,
+}
+
+/// Merges command line, environment and config file.
+///
+/// # Errors
+/// A value that does not parse, a config file that cannot be used, settings that exclude each
+/// other.
+pub fn resolve(typed: &Typed, env: &EnvSnapshot) -> Result<Inputs, ContextError> {
+    // The file's own path cannot come from the file.
+    let asked = Layers::new(typed, env, None, &ConfigFile::default());
+    let (path, file) = file::read(asked.text("config"))?;
+    let layers = Layers::new(typed, env, path.as_ref(), &file);
+    let trigger = Trigger::read(env);
+    Ok(Inputs {
+        measure: measure(&layers, &file)?,
+        results_dir: layers.text("results-dir").unwrap_or("kitt-results").into(),
+        baseline_dir: layers.text("baseline-dir").map(PathBuf::from),
+        policy: policy(&layers, &file)?,
+        publish: publish(&layers, env, &trigger)?,
+        trigger,
+        layers,
+    })
+}
+
+fn measure(layers: &Layers, file: &ConfigFile) -> Result<Measure, ContextError> {
+    let endpoint = layers.parse::<Url>("endpoint")?;
+    let image = layers.parse::<ImageRef>("image")?;
+    if endpoint.is_some() && image.is_some() {
+        let why = "an endpoint runs already, so no image is started";
+        return Err(ContextError::Conflict {
+            left: "endpoint",
+            right: "image",
+            why,
+        });
+    }
+    Ok(Measure {
+        engine: layers.text("engine").map(str::to_owned),
+        model: layers.parse("model")?,
+        suite: layers.text("suite").unwrap_or("quick").to_owned(),
+        tests: layers.text("tests").map(list),
+        mode: layers.parse_with("mode", mode)?,
+        image,
+        endpoint,
+        engine_args: layers.parse_with("engine-args", words)?.unwrap_or_default(),
+        env: file.env.clone(),
+        runs: layers.parse("runs")?.unwrap_or(NonZeroU32::MIN),
+        seed: layers.parse("seed")?.unwrap_or(42),
+        requests: layers.parse("requests")?,
+        input_tokens: layers.parse("input-tokens")?,
+        output_tokens: layers.parse("output-tokens")?,
+        skip_warmup: layers.switch("skip-warmup")?,
+        auto_pull: layers.switch("auto-pull")?,
+        gpus: layers.text("gpus").map_or(Gpus::Auto, gpus),
+        memory: layers.parse("memory")?.map(Bytes::from_mib),
+        cpuset: layers.parse_with("cpuset", cpuset)?,
+        startup_timeout: layers.parse_with("startup-timeout", seconds)?,
+        request_timeout: layers
+            .parse_with("request-timeout", seconds)?
+            .unwrap_or(Duration::from_mins(2)),
+        docker_host: layers.text("docker-host").map(str::to_owned),
+    })
+}
+
+fn policy(layers: &Layers, file: &ConfigFile) -> Result<GatePolicy, ContextError> {
+    let strict = layers.switch("strict")?;
+    let default = GatePolicy::default();
+    Ok(GatePolicy {
+        gate: layers.switch("gate")? || layers.switch("fail-on-regression")?,
+        on_unsure: if strict {
+            OnUnsure::Fail
+        } else {
+            OnUnsure::Pass
+        },
+        gating: layers.text("metrics").map_or(default.gating, list),
+        run_cv: layers.parse_with("run-cv", variation)?,
+        limits: file.limits.clone(),
+        ..GatePolicy::default()
+    })
+}
+
+fn publish(layers: &Layers, env: &EnvSnapshot, trigger: &Trigger) -> Result<Publish, ContextError> {
+    let key = layers.parse::<ReportKey>("key")?;
+    let token = layers
+        .text("github-token")
+        .or_else(|| env.get("GITHUB_TOKEN"));
+    Ok(Publish {
+        key: match key {
+            Some(key) => key,
+            None => {
+                return Err(ContextError::Missing {
+                    name: "key",
+                    remedy: "leave it away".to_owned(),
+                });
+            }
+        },
+        post_comment: layers.switch("post-comment")?,
+        token: token.and_then(Secret::new),
+        repo: layers.parse("repo")?.or_else(|| trigger.repo.clone()),
+        pr: layers.parse("pr")?.or(trigger.pr),
+        api_url: env
+            .get("GITHUB_API_URL")
+            .unwrap_or("https://api.github.com")
+            .to_owned(),
+        files: StepFiles {
+            output: env.get("GITHUB_OUTPUT").map(PathBuf::from),
+            summary: env.get("GITHUB_STEP_SUMMARY").map(PathBuf::from),
+        },
+        actions: env.get("GITHUB_ACTIONS") == Some("true"),
+        debug: env.get("RUNNER_DEBUG") == Some("1"),
+    })
+}
+
+fn list(text: &str) -> Vec<String> {
+    let words = text
+        .split([',', '\n'])
+        .map(str::trim)
+        .filter(|word| !word.is_empty());
+    words.map(str::to_owned).collect()
+}
+
+fn words(text: &str) -> Result<Vec<String>, String> {
+    shlex::split(text).ok_or_else(|| "a quote is not closed".to_owned())
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    match text.trim() {
+        "docker" => Ok(Mode::Docker),
+        "native" => Ok(Mode::Native),
+        _ => Err("write docker or native".to_owned()),
+    }
+}
+
+fn gpus(text: &str) -> Gpus {
+    match text.trim() {
+        "auto" | "all" => Gpus::Auto,
+        "none" => Gpus::None,
+        text => Gpus::Listed(list(text)),
+    }
+}
+
+fn cpuset(text: &str) -> Result<String, String> {
+    let ok = !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b == b',' || b == b'-');
+    if ok {
+        Ok(text.to_owned())
+    } else {
+        Err("write processors as 0-3,6".to_owned())
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.trim().parse::<u64>() {
+        Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        Ok(_) | Err(_) => Err("write whole seconds from 1 to 86400".to_owned()),
+    }
+}
+
+fn variation(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(cv) if cv > 0.0 && cv < 1.0 => Ok(cv),
+        Ok(_) | Err(_) => Err("write a number above 0 and below 1; 0.02 is 2 %".to_owned()),
+    }
+}
+
+/// Variables that look like inputs or operators' settings and are none: a typing error would
+/// otherwise be ignored in silence. Each comes with the closest known name.
+pub(super) fn unknown_variables(env: &EnvSnapshot) -> Vec<(String, Option<String>)> {
+    let known: Vec<String> = SETTINGS
+        .iter()
+        .map(crate::cli::Setting::input_variable)
+        .collect();
+    let unknown = env
+        .starting_with("KITT_INPUT_")
+        .filter(|(name, _)| !known.iter().any(|k| k == name));
+    let close =
+        |name: &str| crate::ids::closest(name, known.iter().map(String::as_str)).map(str::to_owned);
+    unknown
+        .map(|(name, _)| (name.to_owned(), close(name)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs(pairs: &[(&str, &str)]) -> Result<Inputs, ContextError> {
+        let env = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        resolve(&Typed::new(), &env)
+    }
+
+    #[test]
+    fn inputs_become_domain_types() {
+        let inputs = inputs(&[
+            ("KITT_INPUT_ENGINE_ARGS", "-t 1 --name 'a b'"),
+            ("KITT_INPUT_FAIL_ON_REGRESSION", "true"),
+            ("KITT_INPUT_STRICT", "true"),
+            ("KITT_INPUT_GPUS", "GPU-1, GPU-2"),
+            ("KITT_INPUT_TESTS", "throughput,latency"),
+        ])
+        .unwrap();
+        assert_eq!(inputs.measure.engine_args, ["-t", "1", "--name", "a b"]);
+        assert_eq!(
+            (inputs.policy.gate, inputs.policy.on_unsure),
+            (true, OnUnsure::Fail)
+        );
+        assert_eq!(
+            inputs.measure.gpus,
+            Gpus::Listed(vec!["GPU-1".into(), "GPU-2".into()])
+        );
+        assert_eq!(inputs.measure.tests.unwrap().len(), 2);
+        assert_eq!(inputs.publish.key.as_str(), "default");
+    }
+
+    #[test]
+    fn wrong_values_name_their_setting() {
+        for (name, value, says) in [
+            ("KITT_INPUT_RUNS", "0", "runs"),
+            ("KITT_INPUT_IMAGE", "../x", "image"),
+            ("KITT_INPUT_MODEL", "--help", "model"),
+            ("KITT_INPUT_RUN_CV", "NaN", "run-cv"),
+            ("KITT_INPUT_ENGINE_ARGS", "'open", "engine-args"),
+            ("KITT_INPUT_CPUSET", "$(id)", "cpuset"),
+            ("KITT_INPUT_KEY", "a b", "key"),
+            ("KITT_INPUT_PR", "seven", "pr"),
+        ] {
+            let message = inputs(&[(name, value)]).unwrap_err().to_string();
+            assert!(message.starts_with(says), "{name}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_noticed() {
+        let env: EnvSnapshot = [("KITT_INPUT_ENGIN".to_owned(), "x".to_owned())]
+            .into_iter()
+            .collect();
+        let found = unknown_variables(&env);
+        assert_eq!(found[0].1.as_deref(), Some("KITT_INPUT_ENGINE"));
+    }
+}

@@ -1,0 +1,91 @@
+//! Command line, environment, event payload and config file to one value: [`Inputs`].
+//!
+//! The only reader of the environment is [`EnvSnapshot`]. Text becomes a domain type here, once;
+//! an error names the setting, where its text came from and what is allowed.
+
+mod env;
+mod event;
+mod file;
+mod inputs;
+mod layers;
+mod policy;
+
+use std::path::PathBuf;
+
+pub use env::EnvSnapshot;
+pub use event::Trigger;
+pub use file::ConfigFile;
+pub use inputs::{Gpus, Inputs, Measure, Publish, StepFiles, resolve};
+pub use layers::{Found, Layers, Source};
+pub use policy::{GatePolicy, Limit, OnUnsure, Zone};
+
+/// Variables that look like inputs and are none, each with the closest known name.
+pub fn unknown_variables(env: &EnvSnapshot) -> Vec<(String, Option<String>)> {
+    inputs::unknown_variables(env)
+}
+
+/// What is wrong with what was asked for. Always exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// A setting's text does not parse.
+    #[error("{name} (from {source_name}): `{text}`: {why}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// Where the text came from.
+        source_name: String,
+        /// The text, shortened.
+        text: String,
+        /// What is allowed.
+        why: String,
+    },
+    /// A setting that is needed has no value.
+    #[error("{name} is not set: {remedy}")]
+    Missing {
+        /// The setting.
+        name: &'static str,
+        /// Where to give it.
+        remedy: String,
+    },
+    /// Two settings that exclude each other.
+    #[error("{left} and {right} cannot be used together: {why}")]
+    Conflict {
+        /// One.
+        left: &'static str,
+        /// The other.
+        right: &'static str,
+        /// Why.
+        why: &'static str,
+    },
+    /// The config file cannot be read.
+    #[error("cannot read config file {path}")]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The config file is larger than a config file is.
+    #[error("config file {path} is {size} bytes; at most {limit} are read")]
+    FileTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The config file is wrong at a place.
+    #[error("{}:{line}:{column}: {detail}", path.display())]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// Line from 1; 0 when unknown.
+        line: u64,
+        /// Column from 1; 0 when unknown.
+        column: u64,
+        /// What is wrong.
+        detail: String,
+    },
+}
