@@ -38,6 +38,6 @@ pub mod telemetry;
 pub mod verdict;
 
 // What ties the stages together.
-//~ pub mod error;
+pub mod app;
+pub mod error;
 pub mod exit;
-//~ pub mod app;

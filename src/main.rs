@@ -1,3 +1,10 @@
-//! The `kitt` command.
+//! The `kitt` command: parses, calls the application, ends with its exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use kitt_action::{app, cli::Cli};
+
+fn main() -> ExitCode {
+    app::run(&Cli::parse())
+}

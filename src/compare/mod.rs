@@ -3,18 +3,29 @@
 //! Everything happens on natural logarithms of per-run summaries
 //! (`research/regression-statistics.md` §6): a difference of logs is the log of a ratio.
 
-//~ mod bootstrap;
-//~ mod changes;
-//~ mod config_diff;
-//~ mod quantiles;
+mod bootstrap;
+mod changes;
+mod config_diff;
+mod differences;
+mod estimate;
+mod obstacles;
+mod proportion;
+mod quantiles;
+mod single;
+mod statistic;
 
 use serde::{Deserialize, Serialize};
 
 use crate::metric::Metric;
 
-//~ pub use changes::{CompareOptions, compare};
-//~ pub use config_diff::config_diff;
-//~ pub use quantiles::{normal_quantile, t_quantile};
+pub use bootstrap::Bootstrap;
+pub use changes::{CompareOptions, compare, level};
+pub use config_diff::config_diff;
+pub use estimate::{exact_tolerance, welch};
+pub use obstacles::needed_requests;
+pub use proportion::{Counts, difference_limits};
+pub use quantiles::{normal_quantile, t_quantile};
+pub use single::{run_cv, single};
 
 /// Everything two result sets differ in.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +69,11 @@ pub struct Change {
     pub estimate: Option<Estimate>,
     /// Why none can be made although both values are there.
     pub obstacle: Option<Obstacle>,
+    /// For a proportion: what was counted on the baseline and on the current side. It has no
+    /// estimate: its difference is judged in points, not as a ratio.
+    pub counts: Option<(Counts, Counts)>,
+    /// What a reader must know about how the estimate was made, as sentence fragments.
+    pub notes: Vec<String>,
 }
 
 /// A change as the log of a ratio, with its standard error and the design it came from.
@@ -102,7 +118,7 @@ pub enum Design {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Obstacle {
-    /// A value is zero or negative, so it has no logarithm.
+    /// A value is zero, negative, not finite or beyond all measure, so it has no usable logarithm.
     NotPositive,
     /// The current side answered fewer than 99 % of what the baseline answered: survivors only.
     Survivors,
@@ -110,7 +126,9 @@ pub enum Obstacle {
     OutputLength,
     /// A side's measurement is not valid.
     Invalid,
-    /// Fewer requests per run than this statistic needs.
+    /// A side's measurement itself says that too little was measured.
+    Unsettled,
+    /// Fewer requests per run than this statistic needs, and no repeated runs to judge by.
     TooFewRequests {
         /// How many are needed per run.
         needed: u64,

@@ -138,8 +138,22 @@ pub fn resolve(typed: &Typed, env: &EnvSnapshot) -> Result<Inputs, ContextError>
     let (path, file) = file::read(asked.text("config"))?;
     let layers = Layers::new(typed, env, path.as_ref(), &file);
     let trigger = Trigger::read(env);
+    let same = |name| {
+        layers
+            .text(name)
+            .map(std::path::absolute)
+            .and_then(Result::ok)
+    };
+    if same("baseline-dir").is_some() && same("baseline-dir") == same("results-dir") {
+        let why = "a run would overwrite its own baseline";
+        return Err(ContextError::Conflict {
+            left: "baseline-dir",
+            right: "results-dir",
+            why,
+        });
+    }
     Ok(Inputs {
-        measure: measure(&layers, &file)?,
+        measure: measure(&layers, &file, env)?,
         results_dir: layers.text("results-dir").unwrap_or("kitt-results").into(),
         baseline_dir: layers.text("baseline-dir").map(PathBuf::from),
         policy: policy(&layers, &file)?,
@@ -149,7 +163,7 @@ pub fn resolve(typed: &Typed, env: &EnvSnapshot) -> Result<Inputs, ContextError>
     })
 }
 
-fn measure(layers: &Layers, file: &ConfigFile) -> Result<Measure, ContextError> {
+fn measure(layers: &Layers, file: &ConfigFile, env: &EnvSnapshot) -> Result<Measure, ContextError> {
     let endpoint = layers.parse::<Url>("endpoint")?;
     let image = layers.parse::<ImageRef>("image")?;
     if endpoint.is_some() && image.is_some() {
@@ -170,11 +184,13 @@ fn measure(layers: &Layers, file: &ConfigFile) -> Result<Measure, ContextError> 
         endpoint,
         engine_args: layers.parse_with("engine-args", words)?.unwrap_or_default(),
         env: file.env.clone(),
-        runs: layers.parse("runs")?.unwrap_or(NonZeroU32::MIN),
+        runs: layers
+            .parse_with("runs", positive)?
+            .unwrap_or(NonZeroU32::MIN),
         seed: layers.parse("seed")?.unwrap_or(42),
-        requests: layers.parse("requests")?,
-        input_tokens: layers.parse("input-tokens")?,
-        output_tokens: layers.parse("output-tokens")?,
+        requests: layers.parse_with("requests", positive)?,
+        input_tokens: layers.parse_with("input-tokens", positive)?,
+        output_tokens: layers.parse_with("output-tokens", positive)?,
         skip_warmup: layers.switch("skip-warmup")?,
         auto_pull: layers.switch("auto-pull")?,
         gpus: layers.text("gpus").map_or(Gpus::Auto, gpus),
@@ -184,8 +200,22 @@ fn measure(layers: &Layers, file: &ConfigFile) -> Result<Measure, ContextError> 
         request_timeout: layers
             .parse_with("request-timeout", seconds)?
             .unwrap_or(Duration::from_mins(2)),
-        docker_host: layers.text("docker-host").map(str::to_owned),
+        docker_host: docker_host(layers, env),
     })
+}
+
+/// The setting, else Docker's own variables. `DOCKER_TLS_VERIFY` asks for TLS, which must not be
+/// ignored in silence: as `https` the address is refused with a reason.
+fn docker_host(layers: &Layers, env: &EnvSnapshot) -> Option<String> {
+    let host = layers
+        .text("docker-host")
+        .or_else(|| env.get("DOCKER_HOST"))?;
+    match host.strip_prefix("tcp://") {
+        Some(address) if env.get("DOCKER_TLS_VERIFY").is_some() => {
+            Some(format!("https://{address}"))
+        }
+        Some(_) | None => Some(host.to_owned()),
+    }
 }
 
 fn policy(layers: &Layers, file: &ConfigFile) -> Result<GatePolicy, ContextError> {
@@ -284,6 +314,16 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn positive(text: &str) -> Result<NonZeroU32, String> {
+    match text.trim().parse::<u32>().map(NonZeroU32::new) {
+        Ok(Some(number)) if number.get() <= MAX_COUNT => Ok(number),
+        Ok(_) | Err(_) => Err(format!("write a whole number from 1 to {MAX_COUNT}")),
+    }
+}
+
+/// More requests, tokens or runs than this are a typing error.
+const MAX_COUNT: u32 = 1_000_000;
+
 fn variation(text: &str) -> Result<f64, String> {
     match text.trim().parse::<f64>() {
         Ok(cv) if cv > 0.0 && cv < 1.0 => Ok(cv),
@@ -358,6 +398,25 @@ mod tests {
             let message = inputs(&[(name, value)]).unwrap_err().to_string();
             assert!(message.starts_with(says), "{name}: {message}");
         }
+    }
+
+    #[test]
+    fn a_run_never_overwrites_its_own_baseline() {
+        let error = inputs(&[("KITT_INPUT_BASELINE_DIR", "./kitt-results/")]).unwrap_err();
+        assert!(error.to_string().contains("overwrite"), "{error}");
+    }
+
+    #[test]
+    fn dockers_own_variables_count_and_tls_is_never_ignored() {
+        let host = |pairs: &[(&str, &str)]| inputs(pairs).unwrap().measure.docker_host;
+        assert_eq!(host(&[("DOCKER_HOST", "unix:///a")]).unwrap(), "unix:///a");
+        let tls = [("DOCKER_HOST", "tcp://h:2376"), ("DOCKER_TLS_VERIFY", "1")];
+        assert_eq!(host(&tls).unwrap(), "https://h:2376");
+        let both = [
+            ("DOCKER_HOST", "unix:///a"),
+            ("KITT_INPUT_DOCKER_HOST", "unix:///b"),
+        ];
+        assert_eq!(host(&both).unwrap(), "unix:///b");
     }
 
     #[test]

@@ -116,13 +116,19 @@ impl Layers {
         let Some(found) = self.0.get(name) else {
             return Ok(None);
         };
-        let value = parse(&found.text).map_err(|why| ContextError::Setting {
-            name,
-            source_name: found.source.to_string(),
-            text: found.text.chars().take(80).collect(),
-            why,
-        })?;
+        let value = parse(&found.text).map_err(|why| self.refuse(name, &found.text, why))?;
         Ok(Some(value))
+    }
+
+    /// The error of a setting whose value cannot be used; `why` is a sentence fragment.
+    pub fn refuse(&self, name: &'static str, text: &str, why: String) -> ContextError {
+        let text = text.chars().take(80).collect();
+        ContextError::Setting {
+            name,
+            source_name: self.source(name),
+            text,
+            why,
+        }
     }
 
     /// A switch; false when it has no value.

@@ -17,7 +17,7 @@ pub use event::Trigger;
 pub use file::ConfigFile;
 pub use inputs::{Gpus, Inputs, Measure, Publish, StepFiles, resolve};
 pub use layers::{Found, Layers, Source};
-pub use policy::{GatePolicy, Limit, OnUnsure, Zone};
+pub use policy::{GatePolicy, KITT_GATING, Limit, OnUnsure, Zone};
 
 /// Variables that look like inputs and are none, each with the closest known name.
 pub fn unknown_variables(env: &EnvSnapshot) -> Vec<(String, Option<String>)> {

@@ -2,7 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::metric::{DEFAULT_GATING, Metric, Statistic};
+use crate::metric::{DEFAULT_GATING, Metric, Statistic, Unit};
+
+/// What gates in files of KITT beside the default list: one throughput, one latency per test
+/// that has it, and accuracy (`research/kitt-and-engines.md` §1.4, §1.9).
+pub const KITT_GATING: &[&str] = &[
+    "avg_tps",
+    "p50_latency_ms",
+    "total_latency_ms.p50",
+    "accuracy",
+];
 
 /// The indifference zone of a metric, as relative worsenings (0.05 = 5 %).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -14,8 +23,8 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// Defaults by statistic: 1 %/5 %, p90 and p95 2 %/10 %, p99 and the largest value 5 %/20 %
-    /// (`research/regression-statistics.md` §6).
+    /// Defaults by statistic: 1 %/5 %, p90 and p95 2 %/10 %, p99 and the largest value 5 %/20 %,
+    /// proportions 1/2 *points* (`research/regression-statistics.md` §6).
     pub const fn of(statistic: Statistic) -> Self {
         match statistic {
             Statistic::P90 | Statistic::P95 => Self {
@@ -26,9 +35,13 @@ impl Zone {
                 min_effect: 0.05,
                 gate_effect: 0.20,
             },
-            Statistic::Mean | Statistic::P50 | Statistic::Proportion => Self {
+            Statistic::Mean | Statistic::P50 => Self {
                 min_effect: 0.01,
                 gate_effect: 0.05,
+            },
+            Statistic::Proportion => Self {
+                min_effect: 0.01,
+                gate_effect: 0.02,
             },
         }
     }
@@ -103,8 +116,24 @@ impl GatePolicy {
         metric.better.is_some() && self.gating.contains(&metric.name)
     }
 
-    /// The zone a metric is held against.
+    /// The zone a metric is held against. One zone for all does not reach proportions: theirs is
+    /// in points, and 5 % of a latency says nothing about points of accuracy.
     pub fn zone_of(&self, metric: &Metric) -> Zone {
+        if metric.unit == Unit::Share {
+            return Zone::of(Statistic::Proportion);
+        }
         self.zone.unwrap_or_else(|| Zone::of(metric.statistic))
+    }
+
+    /// The policy to use when a side was written by KITT: its files hold almost none of the
+    /// default gating metrics, so the names KITT itself judges join them. A list somebody chose
+    /// stays as it is.
+    #[must_use]
+    pub fn with_kitt_names(mut self) -> Self {
+        if self.gating == DEFAULT_GATING {
+            self.gating
+                .extend(KITT_GATING.iter().map(|name| (*name).to_owned()));
+        }
+        self
     }
 }

@@ -12,11 +12,13 @@ use crate::ids;
 
 /// Parameters of the simulated engine's scheduler. Times in milliseconds.
 ///
-/// A step decodes one token for every running sequence and takes
-/// `(decode_base_ms + decode_per_sequence_ms * batch) * (1 + slowdown) * noise`;
-/// a prefill takes `(prefill_base_ms + prefill_per_token_ms * prompt_tokens) * noise` and delays
-/// the step it happens in. `noise` is lognormal with coefficient of variation `noise_cv`, seeded;
-/// `run_cv` is the coefficient of variation of a factor drawn once per server.
+/// A prefill yields a request's first token and takes
+/// `(prefill_base_ms + prefill_per_token_ms * prompt_tokens) * run * noise`; a decode yields one
+/// more token for every sequence that was running already and takes
+/// `(decode_base_ms + decode_per_sequence_ms * batch) * (1 + slowdown) * run * noise`. A step is
+/// its prefills, then its decode. `noise` is lognormal with mean 1 and coefficient of variation
+/// `noise_cv`, drawn for every prefill and every decode; `run` likewise with `run_cv`, drawn once
+/// per server. `sim`'s module documentation has the whole model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimSpec {
@@ -28,24 +30,30 @@ pub struct SimSpec {
     pub prefill_base_ms: f64,
     /// Prefill time per prompt token.
     pub prefill_per_token_ms: f64,
-    /// Fixed part of a decode step.
+    /// Fixed part of a decode.
     pub decode_base_ms: f64,
-    /// Added to a decode step by each running sequence.
+    /// Added to a decode by each sequence that it covers.
     pub decode_per_sequence_ms: f64,
-    /// Sequences decoded together; more wait in a queue.
+    /// Sequences running together; more wait in a queue.
     pub max_batch: u32,
-    /// Coefficient of variation of one step.
+    /// Coefficient of variation of one prefill or decode.
     pub noise_cv: f64,
     /// Coefficient of variation between servers.
     pub run_cv: f64,
-    /// Known regression of the decode step: 0.08 is 8 % slower. At least -0.9.
+    /// Known regression of the decode: 0.08 is 8 % slower. At least -0.9. The time to the first
+    /// token of a request alone does not change with it.
     pub slowdown: f64,
     /// Time until `/health` answers 200.
     pub startup_ms: f64,
+    /// Share of requests answered with status 500, drawn per request; 0 to 1.
+    pub error_rate: f64,
+    /// Share of streams cut after half their tokens, drawn per request; 0 to 1. A request that
+    /// is not streamed is never cut.
+    pub truncate_rate: f64,
 }
 
 impl Default for SimSpec {
-    /// A small engine: about 11 ms to the first token of a short prompt, 6 ms a token alone,
+    /// A small engine: 13 ms to the first token of a prompt of a hundred, 6 ms a token alone,
     /// 9 ms in a batch of sixteen.
     fn default() -> Self {
         Self {
@@ -60,6 +68,8 @@ impl Default for SimSpec {
             run_cv: 0.003,
             slowdown: 0.0,
             startup_ms: 0.0,
+            error_rate: 0.0,
+            truncate_rate: 0.0,
         }
     }
 }
@@ -143,6 +153,8 @@ impl SimSpec {
             ("--run-cv", self.run_cv.to_string()),
             ("--slowdown", self.slowdown.to_string()),
             ("--startup-ms", self.startup_ms.to_string()),
+            ("--error-rate", self.error_rate.to_string()),
+            ("--truncate-rate", self.truncate_rate.to_string()),
         ];
         // `--flag=value` keeps a negative slowdown from being read as an option.
         let flags = pairs
@@ -253,5 +265,31 @@ mod tests {
         assert!(error("--slowdwn=1").contains("did you mean `--slowdown`?"));
         assert!(error("--slowdown=much").contains("--slowdown=much"));
         assert!(error("slowdown").contains("--name=value"));
+    }
+
+    #[test]
+    fn every_parameter_has_an_argument_with_its_value() {
+        let spec = SimSpec {
+            slowdown: -0.05,
+            error_rate: 0.25,
+            ..SimSpec::default()
+        };
+        let argv = spec.argv("127.0.0.1", 0);
+        let serde_json::Value::Object(fields) = serde_json::to_value(&spec).unwrap() else {
+            panic!("a struct is an object");
+        };
+        for (name, value) in &fields {
+            let (flag, text) = match value.as_f64() {
+                // The model's flag is named after what vLLM calls it.
+                None => ("--served-model".to_owned(), "sim".to_owned()),
+                Some(number) => (format!("--{}", name.replace('_', "-")), number.to_string()),
+            };
+            assert!(
+                argv.contains(&format!("{flag}={text}")),
+                "{flag}={text} is missing"
+            );
+        }
+        // `sim`, host and port beside the parameters.
+        assert_eq!(argv.len(), fields.len() + 3);
     }
 }

@@ -4,18 +4,23 @@
 //! times, nothing else: what they mean is `measure`'s business. A chunk is stamped when its bytes
 //! arrive, before decoding, parsing or counting.
 
-//~ mod body;
-//~ mod driver;
-//~ mod sse;
-//~ mod stream;
+mod body;
+mod driver;
+mod event;
+mod link;
+mod sse;
+mod stamp;
+mod stream;
+mod target;
 
 use std::{num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-//~ pub use body::request_body;
-//~ pub use driver::{Target, drive};
-//~ pub use sse::{Decoder, SseError, SseEvent};
+pub use body::request_body;
+pub use driver::drive;
+pub use sse::{Decoder, MAX_EVENT_BYTES, SseError, SseEvent};
+pub use target::{ApiPath, Target};
 
 /// How requests arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,21 +4,23 @@
 //! Out: a [`Measurement`]. Definitions are those of design §3 and §5; `None` is "not measured",
 //! never zero.
 
-//~ mod aggregate;
-//~ mod gpu;
-//~ mod kitt;
-//~ mod quantile;
-//~ mod request;
+mod aggregate;
+mod gpu;
+mod kitt;
+mod quantile;
+mod request;
+mod validity;
+mod window;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-//~ pub use aggregate::measure;
-//~ pub use gpu::gpu_metrics;
-//~ pub use kitt::kitt_metrics;
-//~ pub use quantile::quantile;
-//~ pub use request::{RequestTimes, request_times};
+pub use aggregate::measure;
+pub use gpu::{GpuNumbers, gpu_metrics};
+pub use kitt::{KittPoint, kitt_metrics};
+pub use quantile::quantile;
+pub use request::{RequestTimes, request_times};
 
 /// What one scenario of one run measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Inputs and host facts to a [`Plan`]: what will be measured, in which order, with which seeds.
 //! Pure.
 
-//~ mod prompts;
+mod prompts;
 mod suites;
 
 use std::num::NonZeroU32;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{engine::LaunchSpec, ids::ScenarioId};
 
-//~ pub use prompts::prompt;
+pub use prompts::prompt;
 pub use suites::{SUITES, Suite, build, scenarios};
 
 /// Everything `kitt run` will do.

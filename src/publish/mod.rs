@@ -3,19 +3,21 @@
 //! Order, always: files → outputs → summary → annotations → comment → exit code. [`command`] is
 //! the only writer of workflow commands and of standard output.
 
-//~ mod client;
-//~ pub mod command;
-//~ mod comment;
-//~ mod outputs;
-//~ mod retry;
-//~ mod summary;
+mod append;
+mod client;
+pub mod command;
+mod comment;
+mod identity;
+mod outputs;
+mod retry;
+mod summary;
 
 use std::path::PathBuf;
 
-//~ pub use client::GitHub;
-//~ pub use comment::{CommentOutcome, upsert};
-//~ pub use outputs::{Outputs, write_outputs};
-//~ pub use summary::append_summary;
+pub use client::GitHub;
+pub use comment::{CommentOutcome, upsert};
+pub use outputs::{Outputs, write_comment_url, write_outputs};
+pub use summary::append_summary;
 
 /// Why something could not be published.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,26 @@ pub enum PublishError {
     Address {
         /// What was given.
         url: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The client cannot be set up.
+    #[error("the connection to GitHub cannot be set up: {detail}")]
+    Client {
+        /// What is wrong.
+        detail: String,
+    },
+    /// The comment's text cannot be posted; nothing was sent.
+    #[error("the comment cannot be posted: {detail}")]
+    Body {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A success with an answer that makes no sense.
+    #[error("GitHub's answer cannot be understood, while trying to {action}: {detail}")]
+    Answer {
+        /// What was attempted.
+        action: &'static str,
         /// What is wrong with it.
         detail: String,
     },

@@ -4,23 +4,59 @@
 //! result fit. Text from outside (model names, errors, arguments) is escaped for the kind of
 //! document it goes into.
 
-//~ mod budget;
-//~ mod escape;
-//~ mod number;
-//~ mod templates;
-//~ mod view;
+mod budget;
+mod documents;
+mod escape;
+mod number;
+mod templates;
+mod view;
 
 use crate::{compare::Comparison, ids::ReportKey, results::ResultSet, verdict::Decision};
 
-//~ pub use escape::{html, markdown};
-//~ pub use view::{Documents, failure, render};
+pub use documents::{failure, render};
+pub use escape::{html, markdown};
 
 /// KITT's marker, the comment's very first line.
 pub const KITT_MARKER: &str = "<!-- kitt-benchmark -->";
 
 /// The second line: which of several reports on one pull request this is.
 pub fn key_marker(key: &ReportKey) -> String {
+    marker_of(key.as_str())
+}
+
+/// The key of a report that was not given one.
+pub const DEFAULT_KEY: &str = "default";
+
+fn marker_of(key: &str) -> String {
     format!("<!-- kitt-action key={key} -->")
+}
+
+/// What is written for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Documents {
+    /// Markdown for the pull request: markers first, at most 60,000 characters.
+    pub comment: String,
+    /// Markdown for the job summary: no markers, at most 1,000,000 bytes.
+    pub summary: String,
+    /// One HTML file that needs nothing beside itself.
+    pub report_html: String,
+}
+
+/// Why there is no measurement, in words for people.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Problem<'a> {
+    /// A few words: `the engine did not start`.
+    pub title: &'a str,
+    /// What happened.
+    pub reason: &'a str,
+    /// What to do about it, when known.
+    pub remedy: Option<&'a str>,
+    /// Engine, when known.
+    pub engine: Option<&'a str>,
+    /// Model, when known.
+    pub model: Option<&'a str>,
+    /// Suite, when known.
+    pub suite: Option<&'a str>,
 }
 
 /// Everything a report is made of.

@@ -1,20 +1,29 @@
 //! What a run leaves behind: the results directory, written as it grows and read from anywhere.
 //!
-//! In: [`Measurement`]s. Out: the files of design §4.3. The other way round, [`read`] takes a
-//! directory of kitt's own or of KITT's (the Python project's) and gives a [`ResultSet`].
+//! In: [`Measurement`](crate::measure::Measurement)s. Out: the files of design §4.3. The other
+//! way round, [`read()`] takes a `metrics.json` of kitt's own or of KITT's (the Python project's)
+//! and gives a [`ResultSet`].
 
+mod checks;
+mod files;
 mod fingerprint;
-//~ mod kitt;
+mod host;
+mod json;
+mod kitt;
 mod model;
-//~ mod read;
-//~ mod requests;
-//~ mod schema_v1;
-//~ mod write;
+mod read;
+mod requests;
+mod schema_v1;
+mod summary;
+mod to_v1;
+mod write;
 
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{Fingerprint, METHOD, Subject, fingerprint, workload_digest};
+pub use host::{HostFacts, Storage};
+pub use json::Limits;
 pub use model::{Origin, Provenance, ResultSet, RunRecord, RunStatus, ScenarioRecord};
-//~ pub use read::{Limits, read};
-//~ pub use write::{ResultsWriter, RunHeader};
+pub use read::{read, timestamp};
+pub use write::{ResultsWriter, RunHeader, ScenarioReport};
 
 use std::path::PathBuf;
 

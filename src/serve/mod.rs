@@ -5,18 +5,31 @@
 //! error, timeout and cancellation, and the body's value comes back unchanged. Nothing is
 //! touched that does not carry our labels.
 
-//~ mod container;
-//~ mod docker;
-//~ mod image;
-//~ mod ready;
-//~ mod scope;
+mod container;
+mod docker;
+mod engine_container;
+mod image;
+mod libraries;
+mod logs;
+mod mounts;
+mod owner;
+mod pull;
+mod ready;
+mod reaper;
+mod recipe;
+mod redact;
+mod rootfs;
+mod scope;
+mod streams;
 
 use std::{path::PathBuf, time::Duration};
 
 use url::Url;
 
-//~ pub use docker::{Cleanup, cleanup, connect};
-//~ pub use scope::with_engine;
+pub use docker::{Daemon, connect};
+pub use image::image_of;
+pub use reaper::{Cleanup, cleanup};
+pub use scope::with_engine;
 
 /// Label on everything kitt creates; its value is `1`.
 pub const LABEL: &str = "dev.kitt-action.managed";
@@ -119,6 +132,16 @@ pub enum ServeError {
     /// The engine ended before it answered.
     #[error("the engine ended with exit code {code} before it was ready{}; the last lines of its log: {log}", if *oom { " (out of memory)" } else { "" })]
     Died {
+        /// Its exit code.
+        code: i64,
+        /// Whether the kernel killed it for memory.
+        oom: bool,
+        /// The end of its log, redacted, at most 2,000 characters.
+        log: String,
+    },
+    /// The engine ended while it was measured.
+    #[error("the engine ended with exit code {code} while it was measured{}; the last lines of its log: {log}", if *oom { " (out of memory)" } else { "" })]
+    Lost {
         /// Its exit code.
         code: i64,
         /// Whether the kernel killed it for memory.

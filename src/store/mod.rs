@@ -1,8 +1,8 @@
 //! Where results live. For now: directories, as `actions/download-artifact` leaves them.
 
-//~ mod directory;
+mod directory;
 
-//~ pub use directory::{find, load};
+pub use directory::{find, load};
 
 use std::path::PathBuf;
 

@@ -3,17 +3,19 @@
 //! A [`GpuSource`] answers one sample at a time; [`Sampler`] owns a thread that asks it at a
 //! fixed rate and hands back a [`GpuTrace`]. No GPU is a value ([`NoGpu`]), not a crash.
 
-//~ mod nvml;
-//~ mod replay;
-//~ mod sampler;
+mod nvml;
+mod recording;
+mod replay;
+mod sampler;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-//~ pub use nvml::NvmlSource;
-//~ pub use replay::ReplaySource;
-//~ pub use sampler::Sampler;
+pub use nvml::NvmlSource;
+pub use recording::{read_traces, write_trace};
+pub use replay::ReplaySource;
+pub use sampler::Sampler;
 
 /// A source of GPU readings.
 pub trait GpuSource: Send {
@@ -91,6 +93,9 @@ pub struct GpuTrace {
     pub devices: Vec<GpuInfo>,
     /// Samples in time order; the first and last lie outside the measured window.
     pub samples: Vec<GpuSample>,
+    /// Where the load's clock started on this trace's: see [`Sampler::mark`].
+    #[serde(default)]
+    pub scenario_start: Duration,
     /// Why sampling ended early, if it did.
     pub lost: Option<String>,
 }
@@ -100,7 +105,7 @@ pub struct GpuTrace {
 #[serde(rename_all = "kebab-case", tag = "reason", content = "detail")]
 pub enum NoGpu {
     /// `libnvidia-ml.so.1` is not installed.
-    #[error("no GPU: the NVIDIA driver library was not found ({0})")]
+    #[error("no GPU: this host has no NVIDIA driver library")]
     NoLibrary(String),
     /// The library is there, the driver is not usable.
     #[error("no GPU: NVML does not start ({0})")]
@@ -129,6 +134,9 @@ pub enum TelemetryError {
         /// What is wrong with it.
         detail: String,
     },
+    /// A recording cannot be written.
+    #[error("cannot record the GPU readings")]
+    Record(#[source] std::io::Error),
     /// The recorded trace has ended.
     #[error("the recorded trace has ended")]
     Ended,

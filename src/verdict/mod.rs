@@ -1,16 +1,24 @@
 //! Changes and a policy to verdicts and a gate decision. Pure. A verdict is a value, never an
 //! error.
 
-//~ mod decide;
-//~ mod gate;
+mod decide;
+mod gate;
+mod judge;
+mod reason;
+mod rule;
+mod schema_v1;
+mod shares;
 
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Change;
 
-//~ pub use decide::decide;
-//~ pub use gate::gate;
-pub use crate::context::{GatePolicy, Limit, OnUnsure, Zone};
+pub use crate::context::{GatePolicy, KITT_GATING, Limit, OnUnsure, Zone};
+pub use decide::decide;
+pub use gate::{check_limits, gate};
+pub use reason::REQUESTS_NEEDED;
+pub use rule::{Levels, Ruling, rule};
+pub use schema_v1::comparison_json;
 
 /// What is said of one metric, or of the whole report. Ordered by how much it matters to the
 /// reader: the first is the most urgent.
@@ -57,23 +65,54 @@ pub struct Judged {
     pub verdict: Verdict,
     /// Whether it gates.
     pub gating: bool,
+    /// For a metric that is on the gating list and does not gate: the requests per run it would
+    /// need.
+    pub needs: Option<u64>,
     /// The limits it was held against.
     pub zone: Option<Zone>,
     /// Two-sided confidence interval of the relative change (0.05 = +5 %), at the level the
-    /// decision used.
+    /// decision used; of the difference in points for a proportion (0.05 = +5 points).
     pub interval: Option<(f64, f64)>,
-    /// Smallest relative worsening this comparison could have proven (0.05 = 5 %).
+    /// The interval's two-sided confidence, 0.9 to 1: the level at which this verdict was
+    /// reached, or, for an inconclusive one, at which a regression would have been proven.
+    pub confidence: Option<f64>,
+    /// Smallest worsening this comparison could have proven (0.05 = 5 %, or 5 points).
     pub detectable: Option<f64>,
-    /// One sentence: why this verdict, and for an unsure one what would settle it.
+    /// One sentence that names the metric, not the scenario: why this verdict, and for an unsure
+    /// one what would settle it.
     pub reason: String,
 }
 
 impl Judged {
-    /// The relative change of the metric, 0.05 = 5 % larger.
+    /// The relative change of the metric, 0.05 = 5 % larger. `None` where there is no ratio: a
+    /// value is absent, not positive, or the metric is a proportion.
     pub fn relative(&self) -> Option<f64> {
         self.change
             .estimate
             .map(|estimate| estimate.log_ratio.exp_m1())
+    }
+
+    /// The difference of a proportion, current minus baseline, 0.05 = 5 points. `None` for
+    /// everything else, and where nobody counted.
+    pub fn points(&self) -> Option<f64> {
+        let (baseline, current) = self.change.counts?;
+        Some(current.share() - baseline.share())
+    }
+
+    /// How large the change is in units of what gates, positive when it is for the worse; 0 where
+    /// nothing was judged.
+    pub fn severity(&self) -> f64 {
+        let (Some(better), Some(zone)) = (self.change.metric.better, self.zone) else {
+            return 0.0;
+        };
+        let size = match (self.points(), self.change.estimate) {
+            (Some(points), _) => points / zone.gate_effect,
+            (None, Some(estimate)) => estimate.log_ratio / zone.gate_effect.ln_1p(),
+            (None, None) => 0.0,
+        };
+        // A limit of zero makes any change infinitely severe; equal ones keep their order by name.
+        let severity = better.worse_sign() * size;
+        if severity.is_finite() { severity } else { 0.0 }
     }
 }
 
@@ -93,7 +132,8 @@ pub struct LimitCheck {
 /// Everything the report says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// The overall verdict: the most urgent among gating metrics.
+    /// The overall verdict: the most urgent among gating metrics; without a baseline `new`,
+    /// without a gating metric `inconclusive`.
     pub verdict: Verdict,
     /// Every metric, judged; most urgent first, gating before informative.
     pub metrics: Vec<Judged>,

@@ -8,7 +8,27 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::missing_panics_doc,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::large_futures,
     reason = "test code: a panic is a failing test, and names are the documentation"
 )]
 
+mod cli;
+mod demo;
+mod docker;
+mod flow;
 mod harness;
+mod load;
+mod publish;
+mod readme;
+mod real;
+mod render;
+mod render_cases;
+mod results;
+mod sample;
+mod scripted;
+mod serve;
+mod sim;
+mod telemetry;
+mod verdict;

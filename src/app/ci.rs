@@ -1,0 +1,192 @@
+//! `kitt ci run` and `kitt ci report`.
+
+use std::path::Path;
+
+use super::{files, measure, out, report, signal::Stop, tell};
+use crate::{
+    cli::{CiReportArgs, CiRunArgs},
+    context::{self, EnvSnapshot, Inputs, StepFiles},
+    error::Error,
+    exit::Exit,
+    publish,
+    render::{self, Problem},
+};
+
+/// Measures, compares, reports and gates. A failure is reported as carefully as a verdict: the
+/// outputs say `error`, the summary and the comment say why.
+///
+/// # Errors
+/// Whatever stopped the measurement, after it was reported.
+pub(super) async fn run(args: &CiRunArgs, env: &EnvSnapshot, stop: &Stop) -> Result<Exit, Error> {
+    let inputs = match context::resolve(&args.settings.0, env) {
+        Ok(inputs) => inputs,
+        Err(error) => {
+            // Without inputs there is no comment, but a later step may still read the verdict.
+            unresolved(env);
+            return Err(error.into());
+        }
+    };
+    for (name, closest) in context::unknown_variables(env) {
+        let hint = closest
+            .map(|name| format!("; did you mean {name}?"))
+            .unwrap_or_default();
+        tracing::warn!("{name} is no input of kitt and is ignored{hint}");
+    }
+    if args.print_config {
+        out::table(&inputs.layers.explain());
+        return Ok(Exit::Success);
+    }
+    match measure_and_judge(&inputs, stop).await {
+        Ok(exit) => Ok(exit),
+        Err(error) => {
+            failed(&inputs, &error).await;
+            Err(error)
+        }
+    }
+}
+
+async fn measure_and_judge(inputs: &Inputs, stop: &Stop) -> Result<Exit, Error> {
+    let finished = measure::measure(inputs, &inputs.results_dir, stop).await?;
+    let report = report::make(
+        &inputs.results_dir,
+        inputs.baseline_dir.as_deref(),
+        inputs,
+        Some(measure::command_line(inputs)),
+    )?;
+    stop.check()?;
+    report::conclude(
+        &report,
+        &inputs.publish,
+        &inputs.results_dir,
+        finished.invalid,
+    )
+    .await
+}
+
+/// Reports that there is no verdict. After a signal nothing goes over the network.
+async fn failed(inputs: &Inputs, error: &Error) {
+    let dir = &inputs.results_dir;
+    let cancelled = matches!(error, Error::Cancelled { .. });
+    let context = report::context(inputs);
+    let reason = error.chain();
+    let problem = Problem {
+        title: title(error.exit()),
+        reason: &reason,
+        remedy: Some(remedy(error.exit())),
+        engine: inputs.measure.engine.as_deref(),
+        model: inputs
+            .measure
+            .model
+            .as_ref()
+            .map(crate::ids::ModelRef::as_str),
+        suite: Some(&inputs.measure.suite),
+    };
+    let documents = match render::failure(&context, &problem) {
+        Ok(documents) => documents,
+        Err(error) => {
+            tracing::error!("{error}");
+            return;
+        }
+    };
+    if dir.is_dir()
+        && let Err(error) = report::write_documents(&documents, dir)
+    {
+        tracing::error!("{}", error.chain());
+    }
+    let mut publish = inputs.publish.clone();
+    publish.post_comment &= !cancelled;
+    let annotation = tell::Annotation::Error(error.chain());
+    tell::tell(&publish, report::error_outputs(dir), &documents, annotation).await;
+}
+
+/// What happened, in a few words.
+fn title(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Usage => "the configuration is wrong",
+        Exit::Host => "this host cannot run the benchmark",
+        Exit::Engine => "the engine failed",
+        Exit::Interrupted | Exit::Terminated => "the run was cancelled",
+        Exit::Success
+        | Exit::Failure
+        | Exit::Regression
+        | Exit::NotProven
+        | Exit::LimitBroken
+        | Exit::Invalid => "the benchmark failed",
+    }
+}
+
+/// What a person does next, by kind of failure.
+fn remedy(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Usage => {
+            "Correct the setting named above; `kitt ci run --print-config` shows where each value comes from."
+        }
+        Exit::Host => {
+            "This runner cannot run the benchmark; re-run the job on another one, or see the log of this step."
+        }
+        Exit::Engine => {
+            "The engine's own log is in the results directory (engine.log); the last lines usually name the cause."
+        }
+        Exit::Interrupted | Exit::Terminated => {
+            "The job was cancelled; re-run it to measure again."
+        }
+        Exit::Success
+        | Exit::Failure
+        | Exit::Regression
+        | Exit::NotProven
+        | Exit::LimitBroken
+        | Exit::Invalid => "See the log of this step, and re-run the job to measure again.",
+    }
+}
+
+fn unresolved(env: &EnvSnapshot) {
+    let files = StepFiles {
+        output: env.get("GITHUB_OUTPUT").map(Into::into),
+        summary: env.get("GITHUB_STEP_SUMMARY").map(Into::into),
+    };
+    if let Some(path) = files.output
+        && let Err(error) = publish::write_outputs(&path, &report::error_outputs(Path::new("")))
+    {
+        tracing::error!("{}", Error::from(error).chain());
+    }
+}
+
+/// Compares and reports results that exist already; KITT's contract: `--output` writes and does
+/// not post, without it the comment is posted when token, repository and pull request are
+/// given, else printed.
+///
+/// # Errors
+/// No results, unreadable results, or a comment that could not be posted.
+pub(super) async fn report(args: &CiReportArgs, env: &EnvSnapshot) -> Result<Exit, Error> {
+    let inputs = context::resolve(&args.settings.0, env)?;
+    if !inputs.results_dir.exists() {
+        let text = inputs.results_dir.display().to_string();
+        let why = "there is no such directory".to_owned();
+        return Err(inputs.layers.refuse("results-dir", &text, why).into());
+    }
+    let report = report::make(
+        &inputs.results_dir,
+        inputs.baseline_dir.as_deref(),
+        &inputs,
+        None,
+    )?;
+    let comment = &report.documents.comment;
+    if let Some(path) = &args.output {
+        files::write(path, comment)?;
+    } else {
+        let mut publish = inputs.publish.clone();
+        publish.post_comment = false;
+        let outputs = report::outputs(&report, &inputs.results_dir);
+        tell::tell(
+            &publish,
+            outputs,
+            &report.documents,
+            tell::Annotation::of(&report.decision),
+        )
+        .await;
+        if !inputs.publish.post_comment || !tell::post_required(&inputs.publish, comment).await? {
+            out::text(comment);
+        }
+    }
+    Ok(report::gate_exit(&report.decision.gate))
+}

@@ -1,0 +1,141 @@
+//! Commands of a few lines each.
+
+use std::{net::SocketAddr, path::Path};
+
+use super::{out, signal::Stop};
+use crate::{
+    cli::{AboutCommand, CleanupArgs, CompareArgs, SETTINGS, SimArgs},
+    compare::{self, CompareOptions},
+    context::{self, ConfigFile, EnvSnapshot, GatePolicy},
+    engine::{ENGINES, SimSpec},
+    error::Error,
+    exit::Exit,
+    plan::PlanError,
+    results::{self, HostFacts, Subject},
+    serve, sim, store,
+    telemetry::{GpuSource, NvmlSource},
+    verdict,
+};
+
+/// `kitt sim`: serves until a signal.
+///
+/// # Errors
+/// A parameter is wrong, or the address cannot be listened on.
+pub(super) async fn simulate(args: &SimArgs, stop: &Stop) -> Result<Exit, Error> {
+    let spec = SimSpec::default()
+        .with_args(&args.parameters)
+        .map_err(PlanError::Launch)?;
+    let address = SocketAddr::new(args.host, args.port);
+    let cancel = stop.token().clone();
+    sim::serve_until(
+        spec,
+        address.ip(),
+        address.port(),
+        args.record.clone(),
+        cancel,
+    )
+    .await?;
+    // Being told to stop is how a server ends.
+    Ok(Exit::Success)
+}
+
+/// `kitt engines list`.
+pub(super) fn engines() -> Exit {
+    let width = ENGINES
+        .iter()
+        .map(|engine| engine.name().len())
+        .max()
+        .unwrap_or(0);
+    let line = |engine: &&dyn crate::engine::Engine| {
+        format!("{:width$}  {}", engine.name(), engine.summary())
+    };
+    let lines: Vec<String> = ENGINES.iter().map(line).collect();
+    out::text(&lines.join("\n"));
+    Exit::Success
+}
+
+/// `kitt fingerprint`: what is compared about this host.
+pub(super) fn fingerprint() -> Exit {
+    let gpus = match NvmlSource::open(None) {
+        Ok(source) => source.devices().to_vec(),
+        Err(none) => {
+            tracing::info!("{none}");
+            Vec::new()
+        }
+    };
+    // Engine and workload are left open: this is the host's share.
+    let subject = Subject {
+        method: results::METHOD,
+        engine: "",
+        mode: None,
+        model: "",
+        workload: None,
+    };
+    let mut fingerprint = results::fingerprint(&HostFacts::read(gpus), &subject);
+    fingerprint.strict.retain(|_, value| !value.is_empty());
+    let text = serde_json::json!({ "digest": fingerprint.digest(), "strict": fingerprint.strict, "soft": fingerprint.soft });
+    out::text(&format!("{text:#}"));
+    Exit::Success
+}
+
+/// `kitt cleanup`: removes what earlier runs left behind.
+///
+/// # Errors
+/// Docker answers, but a leftover cannot be removed.
+pub(super) async fn cleanup(args: &CleanupArgs, env: &EnvSnapshot) -> Result<Exit, Error> {
+    let inputs = context::resolve(&crate::cli::Typed::new(), env)?;
+    let run = args.run_id.clone().or(inputs.trigger.run_id);
+    let cleaned = serve::cleanup(inputs.measure.docker_host.as_deref(), run.as_deref()).await?;
+    for name in &cleaned.removed {
+        tracing::info!("removed {name}");
+    }
+    tracing::info!("{} leftovers removed", cleaned.removed.len());
+    Ok(Exit::Success)
+}
+
+/// `kitt compare`: two directories, one verdict.
+///
+/// # Errors
+/// A directory holds no readable results.
+pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Error> {
+    let load = |dir: &Path| store::load(dir);
+    let (baseline, current) = (load(&args.baseline)?, load(&args.current)?);
+    let policy = GatePolicy {
+        run_cv: args.run_cv,
+        ..GatePolicy::default()
+    };
+    let options = CompareOptions {
+        run_cv: args.run_cv,
+        ..CompareOptions::default()
+    };
+    let comparison = compare::compare(Some(&baseline), &current, &options)?;
+    let decision = verdict::decide(&comparison, &current, Some(&baseline), &policy)?;
+    if args.json {
+        out::text(&format!(
+            "{:#}",
+            verdict::comparison_json(&decision, &comparison)
+        ));
+    } else {
+        out::judgement(&decision);
+    }
+    Ok(Exit::Success)
+}
+
+/// Facts about kitt itself, for tests and generators.
+pub(super) fn about(command: &AboutCommand) -> Exit {
+    let text = match command {
+        AboutCommand::Settings => serde_json::to_string_pretty(SETTINGS).unwrap_or_default(),
+        AboutCommand::ExitCodes => exit_codes(),
+        AboutCommand::ConfigSchema => {
+            serde_json::to_string_pretty(&schemars::schema_for!(ConfigFile)).unwrap_or_default()
+        }
+    };
+    out::text(&text);
+    Exit::Success
+}
+
+fn exit_codes() -> String {
+    let row = |exit: &Exit| format!("| {} | {} |", exit.code(), exit.meaning());
+    let rows: Vec<String> = Exit::ALL.iter().map(row).collect();
+    format!("| code | meaning |\n|--:|---|\n{}", rows.join("\n"))
+}

@@ -1,0 +1,145 @@
+//! Everything that can go wrong, one variant per stage, and the exit code of each.
+
+use crate::{
+    compare::CompareError, context::ContextError, exit::Exit, load::LoadError,
+    measure::MeasureError, plan::PlanError, publish::PublishError, render::RenderError,
+    results::ResultsError, serve::ServeError, sim::SimError, store::StoreError,
+    verdict::VerdictError,
+};
+
+/// A failure of one stage.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What was asked for makes no sense.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// No plan can be made of it.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The engine does not run.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The simulated engine does not run.
+    #[error(transparent)]
+    Sim(#[from] SimError),
+    /// No load can be sent.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Nothing was measured.
+    #[error(transparent)]
+    Measure(#[from] MeasureError),
+    /// Warm-up requests failed: measuring on would measure errors.
+    #[error("all {count} warm-up requests of `{scenario}` failed; the last one: {detail}")]
+    Warmup {
+        /// The scenario.
+        scenario: String,
+        /// How many were sent.
+        count: u32,
+        /// Why the last one failed.
+        detail: String,
+    },
+    /// Every measured request of a scenario failed.
+    #[error("no request of `{scenario}` succeeded ({outcomes})")]
+    NoSuccess {
+        /// The scenario.
+        scenario: String,
+        /// Requests by outcome.
+        outcomes: String,
+    },
+    /// Results cannot be written.
+    #[error(transparent)]
+    Results(#[from] ResultsError),
+    /// Results cannot be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Two results cannot be compared at all.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
+    /// No verdict can be reached.
+    #[error(transparent)]
+    Verdict(#[from] VerdictError),
+    /// No document can be made.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// Nobody can be told.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// A file of the report cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The program could not start its own machinery.
+    #[error("cannot start the asynchronous runtime")]
+    Runtime(#[source] std::io::Error),
+    /// A signal arrived.
+    #[error("cancelled by {signal}")]
+    Cancelled {
+        /// `SIGINT` or `SIGTERM`.
+        signal: &'static str,
+    },
+}
+
+impl Error {
+    /// The exit code this failure ends with.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Context(_) | Self::Plan(_) => Exit::Usage,
+            Self::Serve(error) => serve(error),
+            Self::Cancelled { signal: "SIGTERM" } => Exit::Terminated,
+            Self::Cancelled { .. } => Exit::Interrupted,
+            Self::Load(_) | Self::Warmup { .. } => Exit::Engine,
+            Self::Sim(_)
+            | Self::Measure(_)
+            | Self::NoSuccess { .. }
+            | Self::Results(_)
+            | Self::Store(_)
+            | Self::Compare(_)
+            | Self::Verdict(_)
+            | Self::Render(_)
+            | Self::Publish(_)
+            | Self::Write { .. }
+            | Self::Runtime(_) => Exit::Failure,
+        }
+    }
+
+    /// The message with every cause behind it, joined by colons.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            // Transparent wrappers and some libraries repeat their cause.
+            if !text.ends_with(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        text
+    }
+}
+
+/// Host problems may go away on another runner; engine problems will not.
+fn serve(error: &ServeError) -> Exit {
+    match error {
+        ServeError::NoDocker { .. }
+        | ServeError::Docker { .. }
+        | ServeError::DockerTimeout { .. } => Exit::Host,
+        ServeError::Mount { .. } => Exit::Usage,
+        ServeError::ImageMissing { .. }
+        | ServeError::Image { .. }
+        | ServeError::Died { .. }
+        | ServeError::NotReady { .. }
+        | ServeError::WrongModel { .. }
+        | ServeError::NoAnswer { .. }
+        | ServeError::Lost { .. }
+        | ServeError::Sim(_) => Exit::Engine,
+        ServeError::Cancelled { .. } => Exit::Interrupted,
+        ServeError::Log { .. } => Exit::Failure,
+    }
+}

@@ -1,0 +1,90 @@
+//! The fixed words and signs of the reports.
+
+use crate::{
+    compare::Design,
+    metric::Better,
+    verdict::{Gate, Verdict},
+};
+
+pub(super) const fn icon(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Regressed => "❌",
+        Verdict::Missing => "❓",
+        Verdict::Incomparable => "⚠️",
+        Verdict::Inconclusive => "⚪",
+        Verdict::Improved => "🟢",
+        Verdict::New => "🆕",
+        Verdict::Unchanged => "✅",
+    }
+}
+
+/// The word in a row and in a count. `not comparable` reads better than the output's word.
+pub(super) const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Regressed => "regressed",
+        Verdict::Missing => "missing",
+        Verdict::Incomparable => "not comparable",
+        Verdict::Inconclusive => "inconclusive",
+        Verdict::Improved => "improved",
+        Verdict::New => "new",
+        Verdict::Unchanged => "unchanged",
+    }
+}
+
+pub(super) const fn tone(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Regressed | Verdict::Missing => "bad",
+        Verdict::Incomparable | Verdict::Inconclusive => "unsure",
+        Verdict::Improved | Verdict::Unchanged => "good",
+        Verdict::New => "neutral",
+    }
+}
+
+pub(super) const fn gate(gate: &Gate) -> &'static str {
+    match gate {
+        Gate::Off => "gate off",
+        Gate::Passed => "gate passed",
+        Gate::Regression(_) | Gate::NotProven(_) | Gate::LimitBroken(_) => "gate failed",
+    }
+}
+
+/// Which way is better; empty when neither is.
+pub(super) const fn arrow(better: Option<Better>) -> &'static str {
+    match better {
+        Some(Better::Lower) => "↓",
+        Some(Better::Higher) => "↑",
+        None => "",
+    }
+}
+
+pub(super) const fn design(design: Design) -> &'static str {
+    match design {
+        Design::Single => "1\u{a0}v\u{a0}1, provisional",
+        Design::Welch => "Welch's\u{a0}t",
+        Design::Exact => "exact",
+    }
+}
+
+/// The design behind a number of runs.
+pub(super) const fn design_short(design: Design) -> &'static str {
+    match design {
+        Design::Single => "provisional",
+        Design::Welch => "Welch's\u{a0}t",
+        Design::Exact => "exact",
+    }
+}
+
+/// The design in a sentence of the small print.
+pub(super) const fn design_long(design: Design) -> &'static str {
+    match design {
+        Design::Single => "provisional: one run against one, with a declared run-to-run variation",
+        Design::Welch => "Welch's t on the logarithms of run summaries",
+        Design::Exact => "deterministic counts compared exactly",
+    }
+}
+
+/// The design of shares in a sentence of the small print.
+pub(super) const SHARES: &str = "Newcombe's limits for differences of shares";
+
+/// How the column `Limits` is read.
+pub(super) const ZONE: &str = "limits a / b: proven worse by more than a is a regression; proven not worse by b is unchanged; neither is inconclusive";

@@ -1,0 +1,116 @@
+//! Results in a directory, as a run or `actions/download-artifact` leaves them.
+//!
+//! Below the directory that was named, no symbolic link is followed: an artifact must not lead
+//! out of itself.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+
+use super::StoreError;
+use crate::results::{self, Limits, ResultSet};
+
+/// The file that makes a directory a results directory.
+const NAME: &str = "metrics.json";
+
+/// Files and directories looked at, at most. A campaign of a thousand results has a tenth of it.
+const ENTRIES: usize = 10_000;
+
+/// Directories inside each other, at most; KITT's trees have six.
+const DEPTH: usize = 16;
+
+/// The newest results in a file, a directory or a tree of directories: by the time inside the
+/// file, and among equal or unknown times the last in path order, as KITT chooses.
+///
+/// # Errors
+/// The path does not exist, cannot be listed, holds more entries than results have, or holds no
+/// results.
+pub fn find(path: &Path) -> Result<PathBuf, StoreError> {
+    let metadata = fs::metadata(path).map_err(|source| {
+        if source.kind() == std::io::ErrorKind::NotFound {
+            StoreError::Missing {
+                path: path.to_owned(),
+            }
+        } else {
+            listing(path)(source)
+        }
+    })?;
+    if !metadata.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let found = candidates(path)?;
+    // One result needs no choice, and its errors are told by whoever reads it.
+    if let [only] = found.as_slice() {
+        return Ok(only.clone());
+    }
+    let dated = found.into_iter().map(|path| (written_at(&path), path));
+    match dated.max() {
+        Some((_, newest)) => Ok(newest),
+        None => Err(StoreError::Empty {
+            path: path.to_owned(),
+        }),
+    }
+}
+
+/// Reads the newest results of [`find`].
+///
+/// # Errors
+/// As [`find`] and [`results::read`].
+pub fn load(path: &Path) -> Result<ResultSet, StoreError> {
+    Ok(results::read(&find(path)?, &Limits::default())?)
+}
+
+fn listing(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    move |source| StoreError::List {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Every regular `metrics.json` in the tree.
+fn candidates(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let mut found = Vec::new();
+    let mut waiting = vec![(root.to_owned(), 0_usize)];
+    let mut seen = 0_usize;
+    while let Some((dir, depth)) = waiting.pop() {
+        for entry in fs::read_dir(&dir).map_err(listing(&dir))? {
+            let entry = entry.map_err(listing(&dir))?;
+            seen += 1;
+            if seen > ENTRIES {
+                return Err(StoreError::TooMany {
+                    path: root.to_owned(),
+                    limit: ENTRIES,
+                });
+            }
+            let name = entry.file_name();
+            // The entry's own type: a link is neither directory nor file.
+            let kind = entry.file_type().map_err(listing(&dir))?;
+            // A name with line breaks would write its own lines into a log.
+            let plain = !name.to_string_lossy().contains(char::is_control);
+            if kind.is_dir() && plain && depth < DEPTH {
+                waiting.push((entry.path(), depth + 1));
+            } else if kind.is_file() && name == NAME {
+                found.push(entry.path());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The time inside a file; KITT's naive one is taken as UTC. `None` sorts before every time.
+fn written_at(path: &Path) -> Option<Timestamp> {
+    let text = match results::timestamp(path, &Limits::default()) {
+        Ok(text) => text?,
+        Err(error) => {
+            tracing::warn!(%error, "results that cannot be read are not chosen");
+            return None;
+        }
+    };
+    text.parse().ok().or_else(|| {
+        let naive: DateTime = text.parse().ok()?;
+        Some(naive.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    })
+}

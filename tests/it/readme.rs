@@ -1,0 +1,106 @@
+//! README's tables are what the binary says.
+//!
+//! `KITT_UPDATE_README=1 cargo test readme` writes them anew.
+
+use std::path::Path;
+
+use super::harness::kitt;
+
+fn facts(args: &[&str]) -> String {
+    let output = kitt().args(args).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn settings() -> String {
+    let settings: Vec<serde_json::Value> =
+        serde_json::from_str(&facts(&["about", "settings"])).unwrap();
+    let row = |setting: &serde_json::Value| {
+        let text = |key: &str| setting[key].as_str().unwrap_or_default().to_owned();
+        let default = match setting["default"].as_str() {
+            Some(default) => format!("`{default}`"),
+            None => String::new(),
+        };
+        format!(
+            "| `{}` | {default} | {} |",
+            text("name"),
+            text("help").replace('|', "\\|")
+        )
+    };
+    let rows: Vec<String> = settings.iter().map(row).collect();
+    format!(
+        "| name | default | meaning |\n|---|---|---|\n{}",
+        rows.join("\n")
+    )
+}
+
+fn engines() -> String {
+    let row = |line: &str| {
+        let (name, summary) = line.split_once("  ").unwrap();
+        format!("| `{name}` | {} |", summary.trim())
+    };
+    let rows: Vec<String> = facts(&["engines", "list"]).lines().map(row).collect();
+    format!("| name | what it is |\n|---|---|\n{}", rows.join("\n"))
+}
+
+fn with_section(text: &str, name: &str, body: &str) -> String {
+    let (open, close) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
+    let (before, rest) = text.split_once(&open).unwrap();
+    let (_, after) = rest.split_once(&close).unwrap();
+    format!("{before}{open}\n{}\n{close}{after}", body.trim_end())
+}
+
+#[test]
+fn readme_tables_are_what_the_binary_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut wanted = with_section(&text, "settings", &settings());
+    wanted = with_section(&wanted, "engines", &engines());
+    wanted = with_section(&wanted, "exit-codes", &facts(&["about", "exit-codes"]));
+    if std::env::var_os("KITT_UPDATE_README").is_some() {
+        std::fs::write(&path, &wanted).unwrap();
+    }
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text, wanted, "run `KITT_UPDATE_README=1 cargo test readme`");
+}
+
+#[test]
+fn readme_names_only_files_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("README.md")).unwrap();
+    for (at, _) in text.match_indices("](") {
+        let target = text[at + 2..].split(')').next().unwrap();
+        if !target.starts_with("http") {
+            assert!(root.join(target).exists(), "README links to {target}");
+        }
+    }
+    for script in ["scripts/demo.sh", "scripts/test.sh"] {
+        assert!(
+            text.contains(script) && root.join(script).exists(),
+            "{script}"
+        );
+    }
+}
+
+#[test]
+fn readme_workflow_uses_inputs_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let action = std::fs::read_to_string(root.join("action.yml")).unwrap();
+    let with = text
+        .lines()
+        .find(|line| line.trim_start().starts_with("with: {"))
+        .unwrap();
+    let body = with
+        .split_once('{')
+        .unwrap()
+        .1
+        .trim_end_matches('}')
+        .trim_end();
+    for pair in body.trim_end_matches('}').split(',') {
+        let name = pair.split_once(':').unwrap().0.trim();
+        assert!(
+            action.contains(&format!("\n  {name}:\n")),
+            "action.yml has no input {name}"
+        );
+    }
+}

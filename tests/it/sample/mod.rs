@@ -1,0 +1,400 @@
+//! Decisions to render: invented numbers, shaped like the stages make them.
+
+pub mod real;
+
+use std::collections::BTreeMap;
+
+use kitt_action::{
+    compare::{Change, Comparison, Design, Difference, Estimate, Reference},
+    measure::Validity,
+    metric::describe,
+    render::{Documents, NoBaseline, ReportContext, ReportInput, render},
+    results::{Fingerprint, Origin, Provenance, ResultSet, RunRecord, RunStatus, ScenarioRecord},
+    verdict::{Decision, Gate, Judged, Limit, LimitCheck, Verdict, Zone},
+};
+
+/// Everything a report is made of, owned.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    pub decision: Decision,
+    pub comparison: Comparison,
+    pub current: ResultSet,
+    pub baseline: Option<ResultSet>,
+    pub no_baseline: String,
+    pub context: ReportContext,
+}
+
+impl Sample {
+    pub fn render(&self) -> Documents {
+        render(&ReportInput {
+            decision: &self.decision,
+            comparison: &self.comparison,
+            current: &self.current,
+            baseline: self.baseline.as_ref().ok_or(NoBaseline(&self.no_baseline)),
+            context: &self.context,
+        })
+        .unwrap()
+    }
+}
+
+/// One metric: name, base, head, standard error of the log-ratio, verdict.
+pub type Line = (&'static str, &'static str, f64, f64, f64, Verdict);
+
+const GATING: [&str; 5] = [
+    "output_tps",
+    "ttft_ms.p50",
+    "tpot_ms.p50",
+    "itl_ms.mean",
+    "e2e_ms.p90",
+];
+
+pub fn judged(line: Line, design: Design) -> Judged {
+    let (scenario, name, base, head, error, verdict) = line;
+    let metric = describe(name);
+    let label = metric.label.clone();
+    let gating = GATING.contains(&name);
+    let log_ratio = (head / base).ln();
+    let quantile = 2.9;
+    let zone = Zone::of(metric.statistic);
+    Judged {
+        change: Change {
+            scenario: scenario.to_owned(),
+            metric,
+            baseline: Some(base),
+            current: Some(head),
+            requests: Some(200),
+            estimate: Some(Estimate {
+                log_ratio,
+                standard_error: error,
+                reference: Reference::StudentT(6.0),
+                design,
+                runs: if design == Design::Single {
+                    (1, 1)
+                } else {
+                    (4, 4)
+                },
+            }),
+            obstacle: None,
+            counts: None,
+            notes: Vec::new(),
+        },
+        verdict,
+        gating,
+        needs: None,
+        zone: gating.then_some(zone),
+        interval: Some((
+            (log_ratio - quantile * error).exp_m1(),
+            (log_ratio + quantile * error).exp_m1(),
+        )),
+        confidence: Some(0.97),
+        detectable: Some((quantile * error + zone.min_effect).exp_m1()),
+        reason: format!("{label} {}", said(verdict)),
+    }
+}
+
+fn said(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Inconclusive => {
+            "looks changed, not proven (97 % interval beside): about 9 runs a side would settle it"
+        }
+        Verdict::Regressed => "is worse: proven worse by more than 1 %",
+        Verdict::Incomparable => {
+            "was not measured under the baseline's conditions: measure both sides alike"
+        }
+        Verdict::Improved => "is better: proven better by more than 1 %",
+        Verdict::Missing => "was not measured, and the baseline has it",
+        Verdict::New => "is not in the baseline, so there is nothing to compare",
+        Verdict::Unchanged => "is the same: a worsening of 5 % is ruled out",
+    }
+}
+
+fn values(seed: f64, middle: f64) -> Vec<Option<f64>> {
+    (0..200_u32)
+        .map(|place| {
+            let wave = (f64::from(place) * 0.7548 + seed).fract();
+            Some(middle * (0.92 + 0.06 * wave + 0.12 * wave.powi(6)))
+        })
+        .collect()
+}
+
+fn results(shift: f64, fingerprint: Fingerprint) -> ResultSet {
+    let record = |number: u32, latency: f64| ScenarioRecord {
+        passed: true,
+        errors: Vec::new(),
+        metrics: BTreeMap::new(),
+        samples: BTreeMap::new(),
+        sent: Some(200),
+        ok: Some(200),
+        output_tokens_mean: Some(128.0),
+        validity: Some(Validity::Valid),
+        per_request: BTreeMap::from([
+            ("ttft_ms".to_owned(), values(f64::from(number), 88.0)),
+            (
+                "tpot_ms".to_owned(),
+                values(f64::from(number), latency * shift),
+            ),
+        ]),
+    };
+    ResultSet {
+        origin: Origin::Own,
+        path: "kitt-results/metrics.json".into(),
+        status: RunStatus::Complete,
+        suite: "standard".to_owned(),
+        engine: "llama_cpp".to_owned(),
+        model: "org/Tiny-Model_1B@a1b2c3d".to_owned(),
+        timestamp: Some("2026-01-31T17:00:00Z".to_owned()),
+        total_time_s: Some(300.0),
+        provenance: Provenance {
+            engine_version: Some("b4567".to_owned()),
+            ..Provenance::default()
+        },
+        fingerprint: Some(fingerprint),
+        runs: (1..=4)
+            .map(|number| RunRecord {
+                number,
+                scenarios: BTreeMap::from([
+                    ("batch_inference/c32".to_owned(), record(number, 11.2)),
+                    ("latency".to_owned(), record(number, 6.1)),
+                ]),
+            })
+            .collect(),
+    }
+}
+
+fn fingerprint() -> Fingerprint {
+    let pairs = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    };
+    Fingerprint {
+        strict: pairs(&[
+            ("cpu", "AMD EPYC 9354 32-Core"),
+            ("gpu", "1 × NVIDIA H100 80GB HBM3"),
+            ("workload", "sha256:0f3c9a"),
+        ]),
+        soft: pairs(&[("driver", "570.124.06"), ("kernel", "6.8.0-45-generic")]),
+    }
+}
+
+/// A report of these lines with this overall verdict and gate.
+pub fn sample(lines: &[Line], design: Design, verdict: Verdict, gate: Gate) -> Sample {
+    let runs = if design == Design::Single {
+        (1, 1)
+    } else {
+        (4, 4)
+    };
+    let metrics: Vec<Judged> = lines.iter().map(|line| judged(*line, design)).collect();
+    Sample {
+        comparison: Comparison {
+            changes: metrics.iter().map(|one| one.change.clone()).collect(),
+            fingerprint_differences: Vec::new(),
+            soft_differences: Vec::new(),
+            runs,
+        },
+        decision: Decision {
+            verdict,
+            metrics,
+            limits: Vec::new(),
+            gate,
+        },
+        current: results(1.09, fingerprint()),
+        baseline: Some(results(1.0, fingerprint())),
+        no_baseline: "no artifact of the base branch was found".to_owned(),
+        context: ReportContext {
+            key: Some("chat-h100".parse().unwrap()),
+            head: Some("def5678901234567890123456789012345678901".to_owned()),
+            base: Some("abc1234567890123456789012345678901234567".to_owned()),
+            run_url: Some("https://github.com/org/repo/actions/runs/42".to_owned()),
+            results: Some("artifact kitt-results".to_owned()),
+            updated: "2026-01-31T17:05:00Z".to_owned(),
+            attempt: Some(1),
+            reproduce: Some("kitt run -m org/Tiny-Model_1B -e llama_cpp -s standard".to_owned()),
+            config_diff: String::new(),
+        },
+    }
+}
+
+const BATCH: &str = "batch_inference/c32";
+
+pub fn regression() -> Sample {
+    use Verdict::{Improved, Inconclusive, Regressed, Unchanged};
+    let lines = [
+        (BATCH, "tpot_ms.p50", 11.23, 12.43, 0.004, Regressed),
+        (BATCH, "output_tps", 2_860.0, 2_590.0, 0.006, Regressed),
+        (BATCH, "e2e_ms.p90", 1_540.0, 1_583.0, 0.030, Inconclusive),
+        ("latency", "ttft_ms.p50", 88.0, 79.0, 0.006, Improved),
+        ("latency", "tpot_ms.p50", 6.12, 6.13, 0.004, Unchanged),
+        ("latency", "itl_ms.mean", 6.10, 6.08, 0.005, Unchanged),
+        (BATCH, "ttft_ms.p50", 402.0, 405.0, 0.006, Unchanged),
+        (BATCH, "ttft_ms.p99", 880.0, 912.0, 0.050, Inconclusive),
+        ("latency", "gpu_power_avg_w", 512.0, 515.0, 0.010, Unchanged),
+    ];
+    let mut sample = sample(
+        &lines,
+        Design::Welch,
+        Regressed,
+        Gate::Regression("2 gating metrics regressed".to_owned()),
+    );
+    sample.comparison.soft_differences = vec![Difference {
+        key: "image".to_owned(),
+        baseline: "sha256:1111aaaa".to_owned(),
+        current: "sha256:2222bbbb".to_owned(),
+    }];
+    "--- base\n+++ head\n@@ -1,2 +1,2 @@\n engine: llama_cpp\n-threads: 8\n+threads: 7\n"
+        .clone_into(&mut sample.context.config_diff);
+    sample
+}
+
+pub fn improved() -> Sample {
+    let lines = [
+        (BATCH, "tpot_ms.p50", 11.23, 10.04, 0.004, Verdict::Improved),
+        (
+            BATCH,
+            "output_tps",
+            2_590.0,
+            2_860.0,
+            0.006,
+            Verdict::Improved,
+        ),
+        (
+            "latency",
+            "ttft_ms.p50",
+            88.0,
+            88.2,
+            0.006,
+            Verdict::Unchanged,
+        ),
+    ];
+    sample(&lines, Design::Welch, Verdict::Improved, Gate::Passed)
+}
+
+pub fn unchanged() -> Sample {
+    let lines = [
+        (
+            BATCH,
+            "output_tps",
+            2_860.0,
+            2_855.0,
+            0.004,
+            Verdict::Unchanged,
+        ),
+        (
+            "latency",
+            "ttft_ms.p50",
+            88.0,
+            88.2,
+            0.006,
+            Verdict::Unchanged,
+        ),
+    ];
+    sample(&lines, Design::Welch, Verdict::Unchanged, Gate::Passed)
+}
+
+pub fn inconclusive() -> Sample {
+    let lines = [
+        (
+            BATCH,
+            "output_tps",
+            2_860.0,
+            2_741.0,
+            0.051,
+            Verdict::Inconclusive,
+        ),
+        (
+            "latency",
+            "ttft_ms.p50",
+            88.0,
+            90.1,
+            0.050,
+            Verdict::Inconclusive,
+        ),
+    ];
+    sample(&lines, Design::Single, Verdict::Inconclusive, Gate::Off)
+}
+
+/// Several runs a side that do not suffice.
+pub fn inconclusive_runs() -> Sample {
+    use Verdict::Inconclusive;
+    let lines = [
+        ("latency", "ttft_ms.p50", 88.0, 92.1, 0.050, Inconclusive),
+        (BATCH, "output_tps", 2_860.0, 2_841.0, 0.051, Inconclusive),
+    ];
+    sample(&lines, Design::Welch, Inconclusive, Gate::Passed)
+}
+
+pub fn incomparable() -> Sample {
+    let lines = [
+        (
+            BATCH,
+            "output_tps",
+            2_860.0,
+            1_410.0,
+            0.004,
+            Verdict::Incomparable,
+        ),
+        (
+            "latency",
+            "ttft_ms.p50",
+            88.0,
+            171.0,
+            0.006,
+            Verdict::Incomparable,
+        ),
+    ];
+    let reason = "the two sides are not comparable and the policy is strict";
+    let mut sample = sample(
+        &lines,
+        Design::Welch,
+        Verdict::Incomparable,
+        Gate::NotProven(reason.to_owned()),
+    );
+    sample.comparison.fingerprint_differences = vec![Difference {
+        key: "gpu".to_owned(),
+        baseline: "1 × NVIDIA H100 80GB HBM3".to_owned(),
+        current: "1 × NVIDIA L40S".to_owned(),
+    }];
+    sample
+}
+
+pub fn no_baseline() -> Sample {
+    let lines = [
+        (BATCH, "output_tps", 2_860.0, 2_860.0, 0.004, Verdict::New),
+        ("latency", "ttft_ms.p50", 88.0, 88.0, 0.006, Verdict::New),
+    ];
+    let mut sample = sample(&lines, Design::Welch, Verdict::New, Gate::Passed);
+    for judged in &mut sample.decision.metrics {
+        judged.change.baseline = None;
+        judged.change.estimate = None;
+        judged.interval = None;
+        judged.detectable = None;
+        judged.zone = None;
+        "there is no baseline".clone_into(&mut judged.reason);
+    }
+    sample.baseline = None;
+    sample.context.base = None;
+    sample
+}
+
+/// Unchanged against the baseline, but past an absolute limit.
+pub fn limit_broken() -> Sample {
+    let mut sample = unchanged();
+    let check = |metric: &str, max: f64, value: f64| LimitCheck {
+        limit: Limit {
+            metric: metric.to_owned(),
+            scenario: None,
+            max: Some(max),
+            min: None,
+        },
+        scenario: Some(BATCH.to_owned()),
+        value: Some(value),
+        holds: value <= max,
+    };
+    sample.decision.limits = vec![
+        check("ttft_ms.p99", 1_000.0, 880.0),
+        check("error_rate", 0.01, 0.025),
+    ];
+    sample.decision.gate = Gate::LimitBroken("error rate is above its limit".to_owned());
+    sample
+}

@@ -1,0 +1,108 @@
+//! Result sets to decisions, through the library: every verdict, every obstacle, the error rates
+//! of the whole procedure on simulated runs, and no input that breaks it.
+
+mod anything;
+mod gate;
+mod kitt;
+mod obstacles;
+mod rates;
+mod single;
+mod verdicts;
+
+use std::collections::BTreeMap;
+
+use kitt_action::{
+    compare::{CompareOptions, compare},
+    measure::Validity,
+    results::{Fingerprint, Origin, ResultSet, RunRecord, RunStatus, ScenarioRecord},
+    verdict::{Decision, GatePolicy, Judged, decide},
+};
+
+fn record(metrics: &[(&str, f64)]) -> ScenarioRecord {
+    ScenarioRecord {
+        passed: true,
+        errors: Vec::new(),
+        metrics: metrics
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), *value))
+            .collect(),
+        samples: BTreeMap::new(),
+        sent: Some(40),
+        ok: Some(40),
+        output_tokens_mean: Some(64.0),
+        validity: Some(Validity::Valid),
+        per_request: BTreeMap::new(),
+    }
+}
+
+fn set(runs: Vec<Vec<(&str, ScenarioRecord)>>) -> ResultSet {
+    let strict = [("gpu.name", "H100"), ("workload", "abc")];
+    ResultSet {
+        origin: Origin::Own,
+        path: "metrics.json".into(),
+        status: RunStatus::Complete,
+        suite: "quick".into(),
+        engine: "sim".into(),
+        model: "m".into(),
+        timestamp: None,
+        total_time_s: None,
+        provenance: kitt_action::results::Provenance::default(),
+        fingerprint: Some(Fingerprint {
+            strict: strict
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+            soft: BTreeMap::new(),
+        }),
+        runs: (1..)
+            .zip(runs)
+            .map(|(number, scenarios)| RunRecord {
+                number,
+                scenarios: scenarios
+                    .into_iter()
+                    .map(|(name, record)| (name.to_owned(), record))
+                    .collect(),
+            })
+            .collect(),
+    }
+}
+
+/// Runs of one scenario `s` with one metric.
+fn runs(metric: &str, values: &[f64]) -> ResultSet {
+    set(values
+        .iter()
+        .map(|value| vec![("s", record(&[(metric, *value)]))])
+        .collect())
+}
+
+fn edit(mut side: ResultSet, change: impl Fn(&mut ScenarioRecord)) -> ResultSet {
+    for run in &mut side.runs {
+        run.scenarios.values_mut().for_each(&change);
+    }
+    side
+}
+
+fn decided(baseline: Option<&ResultSet>, current: &ResultSet, policy: &GatePolicy) -> Decision {
+    let options = CompareOptions {
+        run_cv: policy.run_cv,
+        bootstrap_draws: 200,
+        ..CompareOptions::default()
+    };
+    let comparison = compare(baseline, current, &options).unwrap();
+    decide(&comparison, current, baseline, policy).unwrap()
+}
+
+fn judged(baseline: &ResultSet, current: &ResultSet, metric: &str) -> Judged {
+    let decision = decided(Some(baseline), current, &GatePolicy::default());
+    let found = decision
+        .metrics
+        .into_iter()
+        .find(|judged| judged.change.metric.name == metric);
+    found.unwrap_or_else(|| panic!("{metric} was not judged"))
+}
+
+const STEADY: [f64; 4] = [10.0, 10.02, 9.98, 10.01];
+
+fn times(values: &[f64], factor: f64) -> Vec<f64> {
+    values.iter().map(|value| value * factor).collect()
+}
