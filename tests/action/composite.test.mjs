@@ -1,0 +1,167 @@
+// action.yml executed step by step as the runner does it, with a stand-in for the binary that
+// writes down how it is called: what reaches kitt, in which order, and what must never happen.
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import { describe, test } from "node:test";
+import { ROOT, actionCheckout, artifactActions, packRelease, releaseServer, runComposite, scratch, standIn, trace, withoutRunner } from "./support.mjs";
+
+const ACTION = fs.readFileSync(path.join(ROOT, "action.yml"), "utf8");
+const section = (name, next) => ACTION.slice(ACTION.indexOf(`\n${name}:\n`), ACTION.indexOf(`\n${next}:\n`));
+const INPUTS = [...section("inputs", "outputs").matchAll(/^ {2}([a-z-]+):$/gm)].map((match) => match[1]);
+const OUTPUTS = [...section("outputs", "runs").matchAll(/^ {2}([a-z-]+):$/gm)].map((match) => match[1]);
+// What the installer and the nested actions take; the rest goes to the binary.
+const AROUND = ["baseline-artifact", "baseline-run-id", "binary-path", "checksum", "download-base-url", "upload-artifact", "version"];
+const variable = (name) => `KITT_INPUT_${name.toUpperCase().replaceAll("-", "_")}`;
+
+async function go(options = {}) {
+  const file = path.join(scratch(), "trace");
+  const artifacts = options.artifacts ?? artifactActions();
+  const workspace = options.workspace ?? scratch();
+  const result = await runComposite({
+    action: options.action ?? actionCheckout(),
+    workspace,
+    quiet: true,
+    uses: artifacts.uses,
+    ...options,
+    env: { KITT_TEST_TRACE: file, ...options.env },
+  });
+  return { ...result, workspace, artifacts, kitt: trace(file) };
+}
+const outcomes = (result) => Object.fromEntries(result.steps.map((step) => [step.name, step.outcome]));
+
+describe("the composite action", { skip: withoutRunner }, () => {
+  test("downloads, runs and cleans up, in this order", async () => {
+    const release = packRelease(standIn());
+    const server = await releaseServer(release.dir);
+    const run = await go({ action: actionCheckout({ base: server.url, sum: release.sum }), with: { engine: "sim" } });
+    assert.equal(run.conclusion, "success", run.log);
+    assert.deepEqual(run.kitt.map((call) => call.args), [["ci", "run"], ["cleanup"]]);
+    assert.deepEqual(outcomes(run), {
+      "Install kitt": "success", "Download the baseline": "skipped", Benchmark: "success", "Clean up": "success", "Upload the results": "skipped",
+    });
+    assert.deepEqual(run.path, [], "PATH is left alone");
+    assert.deepEqual(run.env, {}, "the environment of later steps is left alone");
+    assert.equal(server.requests.every((request) => request.headers.authorization === undefined), true);
+  });
+
+  test("a wrong checksum stops before anything of it runs", async () => {
+    const release = packRelease(standIn());
+    const server = await releaseServer(release.dir);
+    const run = await go({ action: actionCheckout({ base: server.url, sum: "0".repeat(64) }), with: { "upload-artifact": "results" } });
+    assert.equal(run.conclusion, "failure");
+    assert.deepEqual(run.kitt, []);
+    assert.deepEqual(run.artifacts.calls(), []);
+    assert.equal(run.outputs.verdict, "error");
+    assert.equal(run.outputs.passed, "false");
+    assert.match(run.annotations[0].message, /expected is 0{64}/);
+  });
+
+  test("what is not given arrives empty, the token and the matrix arrive by environment alone", async () => {
+    const run = await go({ with: { "binary-path": standIn() }, matrix: { gpu: "h200" } });
+    const { env } = run.kitt[0];
+    assert.equal(env.KITT_INPUT_GITHUB_TOKEN, "ghs_localtoken");
+    assert.deepEqual(JSON.parse(env.KITT_MATRIX), { gpu: "h200" });
+    for (const name of INPUTS.filter((input) => !AROUND.includes(input) && input !== "github-token")) assert.equal(env[variable(name)], "", name);
+    assert.doesNotMatch(run.log, /ghs_localtoken/);
+    assert.equal(run.kitt[1].env.KITT_INPUT_GITHUB_TOKEN, undefined, "cleaning up needs no token");
+  });
+
+  for (const [what, text] of Object.entries({
+    substitution: "$(touch pwned)`touch pwned`",
+    quotes: "'\"; touch pwned; \"'",
+    "a new line and commands": "x\n::set-output name=verdict::unchanged\n::add-mask::a\ntouch pwned",
+    "an expression": "${{ github.token }} ${{ inputs.model }}",
+    "a redirection": "x > pwned & touch pwned | tee pwned",
+    "output syntax": "verdict<<E\nunchanged\nE",
+    "an option": "--version",
+  })) {
+    test(`${what} in every input changes nothing`, async () => {
+      const hostile = Object.fromEntries(INPUTS.filter((name) => name !== "binary-path").map((name) => [name, text]));
+      const run = await go({ with: { ...hostile, "binary-path": standIn() } });
+      assert.equal(run.conclusion, "success", run.log);
+      const { env } = run.kitt[0];
+      for (const name of INPUTS.filter((input) => !AROUND.includes(input))) assert.equal(env[variable(name)], text, name);
+      assert.deepEqual(run.kitt.map((call) => call.args), [["ci", "run"], ["cleanup"]]);
+      assert.equal(run.artifacts.calls().find((call) => call.action === "upload").inputs.name, text);
+      assert.deepEqual(fs.readdirSync(run.workspace), []);
+      assert.deepEqual(run.annotations, []);
+      assert.equal(run.outputs.verdict, "error", "the stand-in wrote none, and nothing else may");
+    });
+
+    test(`${what} in the installer's inputs stops there`, async () => {
+      for (const name of ["binary-path", "download-base-url", "version", "checksum"]) {
+        const run = await go({ with: { [name]: text } });
+        assert.equal(run.conclusion, "failure", name);
+        assert.deepEqual(run.kitt, []);
+        assert.deepEqual(fs.readdirSync(run.workspace), []);
+        assert.deepEqual(run.annotations.map((note) => note.level), ["error", "error"]);
+      }
+    });
+  }
+
+  test("a baseline artifact becomes the baseline directory; one that is missing is no baseline", async () => {
+    const artifacts = artifactActions();
+    fs.mkdirSync(path.join(artifacts.store, "nightly"));
+    fs.writeFileSync(path.join(artifacts.store, "nightly/metrics.json"), "{}");
+    const binary = standIn();
+    const found = await go({ artifacts, with: { "binary-path": binary, "baseline-artifact": "nightly" } });
+    assert.equal(found.conclusion, "success", found.log);
+    assert.match(found.kitt[0].env.KITT_INPUT_BASELINE_DIR, /\/kitt-[^/]+\/baseline$/);
+    const missing = await go({ artifacts, with: { "binary-path": binary, "baseline-artifact": "other" } });
+    assert.equal(missing.conclusion, "success", missing.log);
+    assert.equal(missing.kitt[0].env.KITT_INPUT_BASELINE_DIR, "");
+    const ours = await go({ artifacts, with: { "binary-path": binary, "baseline-artifact": "nightly", "baseline-dir": "here" } });
+    assert.equal(ours.kitt[0].env.KITT_INPUT_BASELINE_DIR, "here");
+    const other = await go({ artifacts, with: { "binary-path": binary, "baseline-artifact": "nightly", "baseline-run-id": "77" } });
+    assert.equal(other.conclusion, "success");
+    assert.deepEqual(artifacts.calls().map(({ inputs }) => [inputs.name, inputs["run-id"], inputs["github-token"]]), [
+      ["nightly", "1001", ""], ["other", "1001", ""], ["nightly", "77", "ghs_localtoken"],
+    ]);
+  });
+
+  test("a failing run is still cleaned up and uploaded, and its outputs count", async () => {
+    const failing = path.join(scratch(), "kitt");
+    fs.writeFileSync(failing, `#!/bin/sh
+case $1 in
+  --version) echo kitt 0 ;;
+  ci) mkdir results && echo '{}' >results/metrics.json
+      printf 'verdict=regressed\\npassed=false\\nresults-path=results\\n' >>"$GITHUB_OUTPUT"; exit 10 ;;
+  cleanup) echo cleaned ;;
+esac
+`, { mode: 0o755 });
+    const run = await go({ with: { "binary-path": failing, "upload-artifact": "kitt-results" }, github: { run_attempt: "2" } });
+    assert.equal(run.conclusion, "failure");
+    assert.equal(run.steps.find((step) => step.id === "run").exit, 10);
+    assert.deepEqual([run.outputs.verdict, run.outputs.passed, run.outputs["results-path"]], ["regressed", "false", "results"]);
+    assert.match(run.log, /^cleaned$/m);
+    assert.deepEqual(run.artifacts.calls(), [{ action: "upload", inputs: { name: "kitt-results", path: "results", "if-no-files-found": "warn", overwrite: "true" } }]);
+    assert.ok(fs.existsSync(path.join(run.artifacts.store, "kitt-results/metrics.json")));
+  });
+
+  test("cancelling reaches the binary itself, and cleaning up follows", async () => {
+    const slow = path.join(scratch(), "kitt");
+    fs.writeFileSync(slow, `#!/bin/bash
+case $1 in
+  --version) echo kitt 0 ;;
+  ci) trap 'echo "verdict=error" >>"$GITHUB_OUTPUT"; exit 130' INT; while :; do sleep 0.05; done ;;
+  cleanup) echo cleaned ;;
+esac
+`, { mode: 0o755 });
+    const run = await go({ with: { "binary-path": slow }, cancelAfter: 1.5 });
+    assert.equal(run.conclusion, "cancelled");
+    assert.deepEqual(run.signals, ["SIGINT"]);
+    assert.deepEqual(run.orphans, []);
+    assert.match(run.log, /^cleaned$/m);
+    assert.equal(run.outputs.verdict, "error");
+  });
+});
+
+test("the inputs and outputs of KITT and of the contract are all there", () => {
+  for (const name of ["config", "model", "engine", "suite", "results-dir", "github-token", "post-comment", "fail-on-regression"]) assert.ok(INPUTS.includes(name), name);
+  assert.deepEqual(OUTPUTS, ["verdict", "passed", "gate", "regressions", "improvements", "inconclusive", "results-path", "report-path", "comment-url", "baseline-ref", "metrics-json", "version"]);
+});
+
+test("no expression stands inside a script", () => {
+  for (const script of ACTION.matchAll(/^ +run: (.*)$/gm)) assert.doesNotMatch(script[1], /\$\{\{/);
+});
