@@ -166,13 +166,18 @@ impl Session {
         stop: &Stop,
     ) -> Result<(), Error> {
         self.note_engine(&endpoint)?;
+        let target = self.target(&endpoint);
         let scenarios = self.plan.scenarios.clone();
         for scenario in scenarios {
-            let target = self.target(&endpoint);
             self.under_way = Some((number, scenario.clone()));
             let measured = self.scenario(number, scenario, &target, stop).await?;
             self.keep(number, measured)?;
             stop.check()?;
+        }
+        if target.extras_refused() {
+            tracing::warn!(
+                "the server refuses keys beyond the standard: answers have their natural length"
+            );
         }
         Ok(())
     }
