@@ -72,7 +72,7 @@ async fn failed(inputs: &Inputs, error: &Error) {
     let problem = Problem {
         title: title(error.exit()),
         reason: &reason,
-        remedy: Some(remedy(error.exit())),
+        remedy: Some(remedy(error.exit(), dir)),
         engine: inputs.measure.engine.as_deref(),
         model: inputs
             .measure
@@ -116,13 +116,16 @@ fn title(exit: Exit) -> &'static str {
 }
 
 /// What a person does next, by kind of failure.
-fn remedy(exit: Exit) -> &'static str {
+fn remedy(exit: Exit, dir: &Path) -> &'static str {
     match exit {
         Exit::Usage => {
             "Correct the setting named above; `kitt ci run --print-config` shows where each value comes from."
         }
         Exit::Host => {
             "This runner cannot run the benchmark; re-run the job on another one, or see the log of this step."
+        }
+        Exit::Engine if !dir.join("engine.log").exists() => {
+            "Check that the server runs, and that endpoint and model are right."
         }
         Exit::Engine => {
             "The engine's own log is in the results directory (engine.log); the last lines usually name the cause."

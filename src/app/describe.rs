@@ -15,9 +15,9 @@ use crate::{
     telemetry::{GpuInfo, NoGpu},
 };
 
-/// Removes the reports of an earlier comparison: they would speak of other results.
+/// Removes the reports and the log of an earlier run: they would speak of other results.
 pub(super) fn forget_reports(dir: &Path) -> Result<(), Error> {
-    for name in ["comparison.json", "comment.md", "report.html"] {
+    for name in ["comparison.json", "comment.md", "report.html", "engine.log"] {
         let path = dir.join(name);
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {

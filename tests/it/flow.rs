@@ -287,6 +287,21 @@ fn a_failing_engine_is_reported_as_carefully_as_a_verdict() {
         (metrics["status"].as_str(), metrics["passed"].as_bool()),
         (Some("failed"), Some(false))
     );
+    let comment = fs::read_to_string(step.path("kitt-results/comment.md")).unwrap();
+    assert!(comment.contains("Check that the server runs"), "{comment}");
+}
+
+#[test]
+fn reports_of_an_earlier_run_are_not_left_beside_new_results() {
+    let dir = tempfile::tempdir().unwrap();
+    let stale = ["comparison.json", "comment.md", "report.html", "engine.log"];
+    for name in stale {
+        fs::write(dir.path().join(name), "of another run").unwrap();
+    }
+    ok(&run(dir.path(), "", 1));
+    for name in stale {
+        assert!(!dir.path().join(name).exists(), "{name}");
+    }
 }
 
 #[test]
