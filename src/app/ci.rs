@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::{files, measure, out, report, signal::Stop, tell};
+use super::{clock, files, measure, out, report, signal::Stop, tell};
 use crate::{
     cli::{CiReportArgs, CiRunArgs},
     context::{self, EnvSnapshot, Inputs, StepFiles},
     error::Error,
     exit::Exit,
-    publish,
-    render::{self, Problem},
+    ids::ModelRef,
+    render::{self, Documents, Problem, ReportContext},
 };
 
 /// Measures, compares, reports and gates. A failure is reported as carefully as a verdict: the
@@ -22,10 +22,12 @@ pub(super) async fn run(args: &CiRunArgs, env: &EnvSnapshot, stop: &Stop) -> Res
         Ok(inputs) => inputs,
         Err(error) => {
             // Without inputs there is no comment, but a later step may still read the verdict.
-            unresolved(env);
-            return Err(error.into());
+            let error = error.into();
+            unresolved(env, &error);
+            return Err(error);
         }
     };
+    tell::hide(&inputs.publish);
     for (name, closest) in context::unknown_variables(env) {
         let hint = closest
             .map(|name| format!("; did you mean {name}?"))
@@ -68,25 +70,15 @@ async fn failed(inputs: &Inputs, error: &Error) {
     let dir = &inputs.results_dir;
     let cancelled = matches!(error, Error::Cancelled { .. });
     let context = report::context(inputs);
-    let reason = error.chain();
-    let problem = Problem {
-        title: title(error.exit()),
-        reason: &reason,
-        remedy: Some(remedy(error.exit(), dir)),
-        engine: inputs.measure.engine.as_deref(),
-        model: inputs
-            .measure
-            .model
-            .as_ref()
-            .map(crate::ids::ModelRef::as_str),
-        suite: Some(&inputs.measure.suite),
+    let measure = &inputs.measure;
+    let subject = Problem {
+        engine: measure.engine.as_deref(),
+        model: measure.model.as_ref().map(ModelRef::as_str),
+        suite: Some(&measure.suite),
+        ..Problem::default()
     };
-    let documents = match render::failure(&context, &problem) {
-        Ok(documents) => documents,
-        Err(error) => {
-            tracing::error!("{error}");
-            return;
-        }
+    let Some(documents) = explain(&context, error, dir, subject) else {
+        return;
     };
     if dir.is_dir()
         && let Err(error) = report::write_documents(&documents, dir)
@@ -96,7 +88,31 @@ async fn failed(inputs: &Inputs, error: &Error) {
     let mut publish = inputs.publish.clone();
     publish.post_comment &= !cancelled;
     let annotation = tell::Annotation::Error(error.chain());
-    tell::tell(&publish, report::error_outputs(dir), &documents, annotation).await;
+    tell::tell(
+        &publish,
+        &report::error_outputs(dir),
+        &documents,
+        &annotation,
+    )
+    .await;
+}
+
+/// The documents that say why there is no verdict.
+fn explain(
+    context: &ReportContext,
+    error: &Error,
+    dir: &Path,
+    subject: Problem<'_>,
+) -> Option<Documents> {
+    let problem = Problem {
+        title: title(error.exit()),
+        reason: &error.chain(),
+        remedy: Some(remedy(error.exit(), dir)),
+        ..subject
+    };
+    render::failure(context, &problem)
+        .inspect_err(|error| tracing::error!("{error}"))
+        .ok()
 }
 
 /// What happened, in a few words.
@@ -142,15 +158,22 @@ fn remedy(exit: Exit, dir: &Path) -> &'static str {
     }
 }
 
-fn unresolved(env: &EnvSnapshot) {
-    let files = StepFiles {
-        output: env.get("GITHUB_OUTPUT").map(Into::into),
-        summary: env.get("GITHUB_STEP_SUMMARY").map(Into::into),
+/// Reports settings that make no sense, as far as the runner's files alone allow: where a
+/// comment would go is not known.
+fn unresolved(env: &EnvSnapshot, error: &Error) {
+    let nowhere = Path::new("");
+    let context = ReportContext {
+        updated: clock::now_to_the_second(),
+        ..ReportContext::default()
     };
-    if let Some(path) = files.output
-        && let Err(error) = publish::write_outputs(&path, &report::error_outputs(Path::new("")))
-    {
-        tracing::error!("{}", Error::from(error).chain());
+    if let Some(documents) = explain(&context, error, nowhere, Problem::default()) {
+        let annotation = tell::Annotation::Error(error.chain());
+        tell::step(
+            &StepFiles::read(env),
+            &report::error_outputs(nowhere),
+            &documents,
+            &annotation,
+        );
     }
 }
 
@@ -182,9 +205,9 @@ pub(super) async fn report(args: &CiReportArgs, env: &EnvSnapshot) -> Result<Exi
         let outputs = report::outputs(&report, &inputs.results_dir);
         tell::tell(
             &publish,
-            outputs,
+            &outputs,
             &report.documents,
-            tell::Annotation::of(&report.decision),
+            &tell::Annotation::of(&report.decision),
         )
         .await;
         if !inputs.publish.post_comment || !tell::post_required(&inputs.publish, comment).await? {

@@ -14,8 +14,7 @@ use crate::{
     error::Error,
     exit::Exit,
     ids::ModelRef,
-    plan,
-    telemetry::{GpuSource, NvmlSource},
+    plan, telemetry,
 };
 
 /// `kitt run`.
@@ -107,12 +106,8 @@ fn gpus(asked: &Gpus) -> Vec<String> {
     match asked {
         Gpus::None => Vec::new(),
         Gpus::Listed(uuids) => uuids.clone(),
-        Gpus::Auto => match NvmlSource::open(None) {
-            Ok(source) => source
-                .devices()
-                .iter()
-                .map(|gpu| gpu.uuid.clone())
-                .collect(),
+        Gpus::Auto => match telemetry::gpus() {
+            Ok(gpus) => gpus.into_iter().map(|gpu| gpu.uuid).collect(),
             Err(none) => {
                 tracing::info!("{none}");
                 Vec::new()

@@ -219,9 +219,9 @@ pub(super) async fn conclude(
     outputs.passed &= !invalid;
     tell::tell(
         publish,
-        outputs,
+        &outputs,
         &report.documents,
-        tell::Annotation::of(&report.decision),
+        &tell::Annotation::of(&report.decision),
     )
     .await;
     out::verdict(&report.decision, dir);

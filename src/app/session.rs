@@ -23,7 +23,7 @@ use crate::{
     results::{HostFacts, Provenance, ResultsWriter, RunHeader, RunStatus, ScenarioReport},
     secret::Secret,
     serve::{self, Endpoint, ServeOptions},
-    telemetry::{GpuTrace, NvmlSource, Sampler},
+    telemetry::{self, GpuTrace, NvmlSource, Sampler},
 };
 
 /// What a session needs beside its plan.
@@ -93,10 +93,7 @@ impl Session {
     /// # Errors
     /// The directory cannot be written.
     pub(super) fn begin(plan: Plan, options: SessionOptions<'_>) -> Result<Self, Error> {
-        let gpus = match NvmlSource::open(None) {
-            Ok(source) => Ok(crate::telemetry::GpuSource::devices(&source).to_vec()),
-            Err(none) => Err(none),
-        };
+        let gpus = telemetry::gpus();
         let host = HostFacts::read(gpus.clone().unwrap_or_default());
         let provenance = describe::provenance(&plan, options.trigger, &gpus);
         let header = RunHeader {

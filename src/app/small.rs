@@ -12,9 +12,7 @@ use crate::{
     exit::Exit,
     plan::PlanError,
     results::{self, HostFacts, Subject},
-    serve, sim, store,
-    telemetry::{GpuSource, NvmlSource},
-    verdict,
+    serve, sim, store, telemetry, verdict,
 };
 
 /// `kitt sim`: serves until a signal.
@@ -56,13 +54,10 @@ pub(super) fn engines() -> Exit {
 
 /// `kitt fingerprint`: what is compared about this host.
 pub(super) fn fingerprint() -> Exit {
-    let gpus = match NvmlSource::open(None) {
-        Ok(source) => source.devices().to_vec(),
-        Err(none) => {
-            tracing::info!("{none}");
-            Vec::new()
-        }
-    };
+    let gpus = telemetry::gpus().unwrap_or_else(|none| {
+        tracing::info!("{none}");
+        Vec::new()
+    });
     // Engine and workload are left open: this is the host's share.
     let subject = Subject {
         method: results::METHOD,

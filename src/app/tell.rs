@@ -3,12 +3,10 @@
 use std::io::Write;
 
 use crate::{
-    context::Publish,
+    context::{Publish, StepFiles},
     error::Error,
-    ids::{PrNumber, RepoSlug},
-    publish::{self, CommentOutcome, GitHub, Outputs, PublishError, command},
+    publish::{self, GitHub, Outputs, PublishError, command},
     render::Documents,
-    secret::Secret,
     verdict::{self, Decision, Gate, Verdict},
 };
 
@@ -16,22 +14,40 @@ use crate::{
 /// logged, since a report that cannot be delivered in one place must not be lost in the others.
 pub(super) async fn tell(
     publish: &Publish,
-    outputs: Outputs,
+    outputs: &Outputs,
     documents: &Documents,
-    annotation: Annotation,
+    annotation: &Annotation,
 ) {
-    if let Some(path) = &publish.files.output {
-        note(publish::write_outputs(path, &outputs));
-    }
-    if let Some(path) = &publish.files.summary {
-        note(publish::append_summary(path, &documents.summary));
-    }
-    annotate(publish, &annotation);
+    step(&publish.files, outputs, documents, annotation);
     let Some(url) = comment(publish, &documents.comment).await else {
         return;
     };
     if let Some(path) = &publish.files.output {
         note(publish::write_comment_url(path, &url));
+    }
+}
+
+/// Tells the runner alone: outputs, summary, annotation.
+pub(super) fn step(
+    files: &StepFiles,
+    outputs: &Outputs,
+    documents: &Documents,
+    annotation: &Annotation,
+) {
+    if let Some(path) = &files.output {
+        note(publish::write_outputs(path, outputs));
+    }
+    if let Some(path) = &files.summary {
+        note(publish::append_summary(path, &documents.summary));
+    }
+    annotate(files, annotation);
+}
+
+/// Asks the runner to hide the token wherever it might still turn up.
+pub(super) fn hide(publish: &Publish) {
+    if let Some(token) = publish.token.as_ref().filter(|_| publish.files.commands) {
+        let mut out = std::io::stdout().lock();
+        warn_if_closed(&command::mask(&mut out, token).and_then(|()| out.flush()));
     }
 }
 
@@ -68,8 +84,8 @@ impl Annotation {
 /// Title of every annotation.
 const TITLE: &str = "KITT";
 
-fn annotate(publish: &Publish, annotation: &Annotation) {
-    if !publish.actions {
+fn annotate(files: &StepFiles, annotation: &Annotation) {
+    if !files.commands {
         return;
     }
     let mut out = std::io::stdout().lock();
@@ -78,65 +94,61 @@ fn annotate(publish: &Publish, annotation: &Annotation) {
         Annotation::Warning(text) => command::warning(&mut out, TITLE, text),
         Annotation::Notice(text) => command::notice(&mut out, TITLE, text),
     };
-    if written.and_then(|()| out.flush()).is_err() {
-        tracing::warn!("standard output is closed: no annotation was written");
+    warn_if_closed(&written.and_then(|()| out.flush()));
+}
+
+fn warn_if_closed(written: &std::io::Result<()>) {
+    if written.is_err() {
+        tracing::warn!("standard output is closed: no workflow command was written");
     }
 }
 
-/// Posts the comment where everything for it is there; its address when it stands.
+/// Posts the comment where that was asked for; its address when it stands.
 async fn comment(publish: &Publish, body: &str) -> Option<String> {
     if !publish.post_comment {
         return None;
     }
-    let (Some(token), Some(repo), Some(pr)) = (&publish.token, &publish.repo, publish.pr) else {
-        tracing::info!("no comment is posted: no pull request, repository or token is known");
-        return None;
-    };
-    match post(publish, token.clone(), repo, pr, body).await {
-        Ok(outcome) => {
-            tracing::info!("comment {outcome}");
-            Some(outcome.url().to_owned())
-        }
+    match post(publish, body).await {
+        Ok(url) => url,
         Err(error) => {
-            let text =
-                format!("the comment was not posted; the job summary has the report: {error}");
-            annotate(publish, &Annotation::Warning(text.clone()));
-            tracing::warn!("{text}");
+            not_posted(publish, &error);
             None
         }
     }
 }
 
-async fn post(
-    publish: &Publish,
-    token: Secret,
-    repo: &RepoSlug,
-    pr: PrNumber,
-    body: &str,
-) -> Result<CommentOutcome, PublishError> {
-    let github = GitHub::new(&publish.api_url, token)?;
-    publish::upsert(&github, repo, pr, &publish.key, body).await
-}
-
 /// Posts the comment, failing when it cannot be: for `kitt ci report`, whose purpose it is.
+/// False when there is nowhere to post to.
 ///
 /// # Errors
 /// As [`publish::upsert`], but a read-only token is only warned about.
 pub(super) async fn post_required(publish: &Publish, body: &str) -> Result<bool, Error> {
-    let (Some(token), Some(repo), Some(pr)) = (&publish.token, &publish.repo, publish.pr) else {
-        return Ok(false);
-    };
-    match post(publish, token.clone(), repo, pr, body).await {
-        Ok(outcome) => {
-            tracing::info!("comment {outcome}");
-            Ok(true)
-        }
+    match post(publish, body).await {
+        Ok(url) => Ok(url.is_some()),
         Err(error @ PublishError::Forbidden { .. }) => {
-            tracing::warn!("{error}");
+            not_posted(publish, &error);
             Ok(true)
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The comment's address; `None` where pull request, repository or token is not known.
+async fn post(publish: &Publish, body: &str) -> Result<Option<String>, PublishError> {
+    let (Some(token), Some(repo), Some(pr)) = (&publish.token, &publish.repo, publish.pr) else {
+        tracing::info!("no comment is posted: no pull request, repository or token is known");
+        return Ok(None);
+    };
+    let github = GitHub::new(&publish.api_url, token.clone())?;
+    let outcome = publish::upsert(&github, repo, pr, &publish.key, body).await?;
+    tracing::info!("comment {outcome}");
+    Ok(Some(outcome.url().to_owned()))
+}
+
+fn not_posted(publish: &Publish, error: &PublishError) {
+    let text = format!("the comment was not posted; the job summary has the report: {error}");
+    tracing::warn!("{text}");
+    annotate(&publish.files, &Annotation::Warning(text));
 }
 
 fn note(outcome: Result<(), PublishError>) {

@@ -88,12 +88,8 @@ const fn short(
     help: &'static str,
 ) -> Setting {
     Setting {
-        name,
         short: Some(short),
-        group: Group::Measure,
-        kind: Kind::Text,
-        default,
-        help,
+        ..text(name, Group::Measure, default, help)
     }
 }
 
@@ -104,12 +100,8 @@ const fn switch(
     help: &'static str,
 ) -> Setting {
     Setting {
-        name,
-        short: None,
-        group,
         kind: Kind::Switch,
-        default: Some(default),
-        help,
+        ..text(name, group, Some(default), help)
     }
 }
 
@@ -302,12 +294,13 @@ pub const SETTINGS: &[Setting] = &[
         "Post the comment on the pull request",
     ),
     Setting {
-        name: "github-token",
-        short: None,
-        group: Group::Publish,
         kind: Kind::Secret,
-        default: None,
-        help: "Token for the comment; better given by environment than here",
+        ..text(
+            "github-token",
+            Group::Publish,
+            None,
+            "Token for the comment; better given by environment than here",
+        )
     },
     text(
         "repo",

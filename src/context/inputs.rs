@@ -112,19 +112,28 @@ pub struct Publish {
     pub api_url: String,
     /// Files of this step.
     pub files: StepFiles,
-    /// Whether this runs as a step of GitHub Actions, where workflow commands are understood.
-    pub actions: bool,
-    /// Whether debug logging was asked for (`RUNNER_DEBUG=1`).
-    pub debug: bool,
 }
 
-/// The runner's files of one step.
+/// What the runner gives one step to speak through.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StepFiles {
     /// `GITHUB_OUTPUT`.
     pub output: Option<PathBuf>,
     /// `GITHUB_STEP_SUMMARY`.
     pub summary: Option<PathBuf>,
+    /// Whether workflow commands on standard output are understood (`GITHUB_ACTIONS`).
+    pub commands: bool,
+}
+
+impl StepFiles {
+    /// Reads the environment. This cannot fail, so that even wrong settings can be reported.
+    pub fn read(env: &EnvSnapshot) -> Self {
+        Self {
+            output: env.get("GITHUB_OUTPUT").map(PathBuf::from),
+            summary: env.get("GITHUB_STEP_SUMMARY").map(PathBuf::from),
+            commands: env.get("GITHUB_ACTIONS") == Some("true"),
+        }
+    }
 }
 
 /// Merges command line, environment and config file.
@@ -258,12 +267,7 @@ fn publish(layers: &Layers, env: &EnvSnapshot, trigger: &Trigger) -> Result<Publ
             .get("GITHUB_API_URL")
             .unwrap_or("https://api.github.com")
             .to_owned(),
-        files: StepFiles {
-            output: env.get("GITHUB_OUTPUT").map(PathBuf::from),
-            summary: env.get("GITHUB_STEP_SUMMARY").map(PathBuf::from),
-        },
-        actions: env.get("GITHUB_ACTIONS") == Some("true"),
-        debug: env.get("RUNNER_DEBUG") == Some("1"),
+        files: StepFiles::read(env),
     })
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use nvml::NvmlSource;
+pub use nvml::{NvmlSource, gpus};
 pub use recording::{read_traces, write_trace};
 pub use replay::ReplaySource;
 pub use sampler::Sampler;

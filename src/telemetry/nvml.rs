@@ -3,7 +3,10 @@
 //! Nothing is required of the library but its start: a function an old driver lacks, or a
 //! reading a GPU does not support, is `None` and not asked for again.
 
-use std::ffi::{OsStr, OsString};
+use std::{
+    ffi::{OsStr, OsString},
+    sync::OnceLock,
+};
 
 use nvml_wrapper::{
     Device, Nvml, cuda_driver_version_major, cuda_driver_version_minor,
@@ -21,6 +24,18 @@ const LIBRARIES: [&str; 3] = [
     "/run/nvidia/driver/usr/lib64/libnvidia-ml.so.1",
 ];
 
+/// NVML stays loaded to the end of the process: its handles are borrowed by the sampling thread,
+/// unloading a driver library is no gain, and starting it again for each scenario costs time.
+static NVML: OnceLock<Result<Nvml, NoGpu>> = OnceLock::new();
+
+/// The GPUs of this host.
+///
+/// # Errors
+/// Why there are none, as a value.
+pub fn gpus() -> Result<Vec<GpuInfo>, NoGpu> {
+    NvmlSource::open(None).map(|source| source.infos)
+}
+
 /// All GPUs NVML lists.
 pub struct NvmlSource {
     infos: Vec<GpuInfo>,
@@ -33,9 +48,13 @@ impl NvmlSource {
     /// # Errors
     /// There is no library, the driver does not work, or it lists no GPU.
     pub fn open(library: Option<&OsStr>) -> Result<Self, NoGpu> {
-        // NVML stays loaded to the end of the process: its handles are borrowed by the sampling
-        // thread, and unloading a driver library is no gain.
-        let nvml: &'static Nvml = Box::leak(Box::new(load(library)?));
+        let nvml = match library {
+            Some(_) => Box::leak(Box::new(load(library)?)),
+            None => match NVML.get_or_init(|| load(None)) {
+                Ok(nvml) => nvml,
+                Err(none) => return Err(none.clone()),
+            },
+        };
         let broken = |error: NvmlError| NoGpu::NoDriver(error.to_string());
         let count = nvml.device_count().map_err(broken)?;
         let driver = nvml.sys_driver_version().ok();

@@ -305,6 +305,26 @@ fn reports_of_an_earlier_run_are_not_left_beside_new_results() {
 }
 
 #[test]
+fn the_runner_is_asked_to_hide_the_token_and_nobody_else_sees_it() {
+    let step = Step::new();
+    let mut command = step.command(&["ci", "run"]);
+    command.env("KITT_INPUT_GITHUB_TOKEN", "ghs_not_for_eyes");
+    let output = small(&mut command, "").output().unwrap();
+    ok(&output);
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        stdout.starts_with("::add-mask::ghs_not_for_eyes\n"),
+        "{stdout}"
+    );
+    assert_eq!(stdout.matches("ghs_not_for_eyes").count(), 1, "{stdout}");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("ghs_not_for_eyes"));
+    for entry in fs::read_dir(step.path("kitt-results")).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("ghs_not_for_eyes"));
+    }
+}
+
+#[test]
 fn wrong_settings_leave_an_error_verdict_too() {
     let step = Step::new();
     let output = step
@@ -314,6 +334,13 @@ fn wrong_settings_leave_an_error_verdict_too() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(step.outputs()["verdict"], "error");
+    let summary = fs::read_to_string(step.path("summary")).unwrap();
+    assert!(
+        summary.contains("runs") && summary.contains("many"),
+        "{summary}"
+    );
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(stdout.matches("::error ").count(), 1, "{stdout}");
 }
 
 #[test]

@@ -216,6 +216,14 @@ async fn the_oldest_of_several_own_comments_wins() {
     assert_eq!(comments[1], (newer, document("default", "b")));
 }
 
+/// Through `url`, two different bodies make one comment.
+async fn the_second_updates_the_first(fake: &Fake, url: &str) {
+    upsert(&client(url), "one").await.unwrap();
+    let second = upsert(&client(url), "two").await.unwrap();
+    assert!(matches!(second, CommentOutcome::Updated(_)), "{second}");
+    only_comment(fake).await;
+}
+
 #[tokio::test]
 async fn a_users_token_is_known_by_its_login() {
     let Some(fake) = fake::start(&[]) else { return };
@@ -225,10 +233,7 @@ async fn a_users_token_is_known_by_its_login() {
         _ => Reply::Send(status, body),
     })
     .await;
-    upsert(&client(&proxy.url), "one").await.unwrap();
-    let second = upsert(&client(&proxy.url), "two").await.unwrap();
-    assert!(matches!(second, CommentOutcome::Updated(_)), "{second}");
-    only_comment(&fake).await;
+    the_second_updates_the_first(&fake, &proxy.url).await;
 }
 
 #[tokio::test]
@@ -243,10 +248,7 @@ async fn an_apps_token_is_known_by_its_bot() {
         _ => Reply::Send(status, body),
     })
     .await;
-    upsert(&client(&proxy.url), "one").await.unwrap();
-    let second = upsert(&client(&proxy.url), "two").await.unwrap();
-    assert!(matches!(second, CommentOutcome::Updated(_)), "{second}");
-    only_comment(&fake).await;
+    the_second_updates_the_first(&fake, &proxy.url).await;
 }
 
 #[tokio::test]
