@@ -1,10 +1,20 @@
 //! Everything that can go wrong, one variant per stage, and the exit code of each.
 
 use crate::{
-    compare::CompareError, context::ContextError, exit::Exit, load::LoadError,
-    measure::MeasureError, plan::PlanError, publish::PublishError, render::RenderError,
-    results::ResultsError, serve::ServeError, sim::SimError, store::StoreError,
+    compare::CompareError,
+    context::ContextError,
+    exit::Exit,
+    load::LoadError,
+    measure::{MeasureError, UnknownDialect},
+    plan::PlanError,
+    publish::PublishError,
+    render::RenderError,
+    results::ResultsError,
+    serve::ServeError,
+    sim::SimError,
+    store::StoreError,
     verdict::VerdictError,
+    workload::WorkloadError,
 };
 
 /// A failure of one stage.
@@ -16,6 +26,12 @@ pub enum Error {
     /// No plan can be made of it.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The requests cannot be made: a tokenizer, a dataset or a trace.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// No load generator has this name.
+    #[error(transparent)]
+    Dialect(#[from] UnknownDialect),
     /// The engine does not run.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -88,7 +104,8 @@ impl Error {
     /// The exit code this failure ends with.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Context(_) | Self::Plan(_) => Exit::Usage,
+            Self::Context(_) | Self::Plan(_) | Self::Dialect(_) => Exit::Usage,
+            Self::Workload(error) => workload(error),
             Self::Serve(error) => serve(error),
             Self::Cancelled { signal: "SIGTERM" } => Exit::Terminated,
             Self::Cancelled { .. } => Exit::Interrupted,
@@ -121,6 +138,24 @@ impl Error {
             source = cause.source();
         }
         text
+    }
+}
+
+/// Files and lengths were asked for; a tokenizer that stops answering is the engine's.
+const fn workload(error: &WorkloadError) -> Exit {
+    match error {
+        WorkloadError::Read { .. }
+        | WorkloadError::TooLarge { .. }
+        | WorkloadError::Changed { .. }
+        | WorkloadError::Tokenizer { .. }
+        | WorkloadError::NoExactText { .. }
+        | WorkloadError::Trace { .. }
+        | WorkloadError::Dataset { .. }
+        | WorkloadError::EmptyDataset { .. }
+        | WorkloadError::NoTokenizeEndpoint { .. }
+        | WorkloadError::ServerDisagrees { .. } => Exit::Usage,
+        WorkloadError::Tokenize { .. } => Exit::Engine,
+        WorkloadError::Stopped(_) => Exit::Failure,
     }
 }
 

@@ -5,16 +5,19 @@
 //! `use` only what stands earlier in this list, or a leaf (`tests/architecture.rs` checks it).
 //!
 //! ```text
-//! engine → context → plan → serve → load → telemetry → measure → results
-//!        → store → compare → verdict → render → publish
+//! engine → context → plan → workload → serve → load → telemetry → measure
+//!        → results → store → compare → verdict → render → publish
 //! ```
 //!
 //! `engine`, `plan`, `measure`, `compare`, `verdict` and `render` are pure: values in, values
 //! out, the seed passed in. Input and output live in `context` (environment, event, config
-//! file), `serve` (Docker), `sim` (the simulated engine), `load` (sockets), `telemetry` (GPU),
-//! `results` and `store` (files) and `publish` (GitHub, step files, stdout).
+//! file), `workload` (tokenizers, datasets), `serve` (Docker), `sim` (the simulated engine),
+//! `load` (sockets), `telemetry` (GPU), `results` and `store` (files) and `publish` (GitHub,
+//! step files, stdout).
 
 // Leaves: every stage may use them.
+pub mod endpoint;
+pub mod histogram;
 pub mod ids;
 pub mod metric;
 pub mod secret;
@@ -36,6 +39,7 @@ pub mod sim;
 pub mod store;
 pub mod telemetry;
 pub mod verdict;
+pub mod workload;
 
 // What ties the stages together.
 pub mod app;

@@ -140,14 +140,35 @@ const HIGHER: Option<Better> = Some(Better::Higher);
 /// Names follow design §3; the ones of KITT keep KITT's meaning.
 const QUANTITIES: &[Quantity] = &[
     quantity("ttft_ms", "TTFT", Unit::Milliseconds, LOWER),
+    quantity(
+        "ttft_from_send_ms",
+        "TTFT from send",
+        Unit::Milliseconds,
+        None,
+    ),
+    quantity("ttfot_ms", "TTFOT", Unit::Milliseconds, LOWER),
     quantity("itl_ms", "ITL", Unit::Milliseconds, LOWER),
+    quantity("token_itl_ms", "token ITL", Unit::Milliseconds, LOWER),
     quantity("tpot_ms", "TPOT", Unit::Milliseconds, LOWER),
     quantity("e2e_ms", "E2E latency", Unit::Milliseconds, LOWER),
+    quantity(
+        "normalized_latency_ms",
+        "E2E latency per token",
+        Unit::Milliseconds,
+        LOWER,
+    ),
     quantity(
         "output_tps",
         "output throughput",
         Unit::TokensPerSecond,
         HIGHER,
+    ),
+    // Chunks for tokens: too rough for a direction, and so for a gate.
+    quantity(
+        "output_tps_estimated",
+        "estimated output throughput",
+        Unit::TokensPerSecond,
+        None,
     ),
     quantity(
         "total_tps",
@@ -162,6 +183,20 @@ const QUANTITIES: &[Quantity] = &[
         HIGHER,
     ),
     quantity("goodput_rps", "goodput", Unit::RequestsPerSecond, HIGHER),
+    quantity("slo_attainment", "SLO attainment", Unit::Share, HIGHER),
+    quantity("offered_rps", "offered rate", Unit::RequestsPerSecond, None),
+    quantity("sent_rps", "sent rate", Unit::RequestsPerSecond, None),
+    quantity(
+        "schedule_delay_ms",
+        "schedule delay",
+        Unit::Milliseconds,
+        None,
+    ),
+    quantity("dns_ms", "name look-up", Unit::Milliseconds, None),
+    quantity("connect_ms", "TCP handshake", Unit::Milliseconds, None),
+    quantity("tls_ms", "TLS handshake", Unit::Milliseconds, None),
+    quantity("write_ms", "sending the request", Unit::Milliseconds, None),
+    quantity("first_byte_ms", "first byte", Unit::Milliseconds, None),
     quantity("error_rate", "error rate", Unit::Share, LOWER),
     quantity("accuracy", "accuracy", Unit::Share, HIGHER),
     quantity(
@@ -338,6 +373,26 @@ mod tests {
     fn an_unknown_count_has_no_direction() {
         assert_eq!(describe("total_iterations").better, None);
         assert_eq!(describe("ttft_ms.std_dev").better, None);
+    }
+
+    #[test]
+    fn what_the_client_did_is_no_merit_of_the_server() {
+        for name in [
+            "output_tps_estimated",
+            "offered_rps",
+            "schedule_delay_ms.p99",
+            "ttft_from_send_ms.p50",
+            "connect_ms.max",
+            "first_byte_ms.mean",
+        ] {
+            assert_eq!(describe(name).better, None, "{name}");
+        }
+        let attained = describe("slo_attainment");
+        assert_eq!(
+            (attained.better, attained.statistic),
+            (HIGHER, Statistic::Proportion)
+        );
+        assert_eq!(describe("token_itl_ms.p99").label, "token ITL p99");
     }
 
     #[test]

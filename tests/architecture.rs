@@ -15,15 +15,16 @@ use std::{
 };
 
 /// Every stage may use these.
-const LEAVES: [&str; 4] = ["units", "ids", "metric", "secret"];
+const LEAVES: [&str; 6] = ["units", "endpoint", "histogram", "ids", "metric", "secret"];
 
 /// The flow. A stage may use itself, the leaves and what stands before it.
-const FLOW: [&str; 19] = [
+const FLOW: [&str; 20] = [
     "exit",
     "engine",
     "cli",
     "context",
     "plan",
+    "workload",
     "sim",
     "serve",
     "load",

@@ -48,7 +48,7 @@ pub(super) async fn run(args: &CiRunArgs, env: &EnvSnapshot, stop: &Stop) -> Res
 }
 
 async fn measure_and_judge(inputs: &Inputs, stop: &Stop) -> Result<Exit, Error> {
-    let finished = measure::measure(inputs, &inputs.results_dir, stop).await?;
+    let finished = measure::measure(inputs, &inputs.results_dir, &[], stop).await?;
     let report = report::make(
         &inputs.results_dir,
         inputs.baseline_dir.as_deref(),

@@ -13,7 +13,7 @@ use crate::{
     engine::Target,
     error::Error,
     exit::Exit,
-    plan::{self, Plan, Scenario, Test},
+    plan::{self, Plan, Scenario, Test, Warmup},
 };
 
 /// Runs the demo: fresh servers in the order B C C B, so that a drift of the machine hits both
@@ -89,6 +89,8 @@ fn begin(args: &DemoArgs, inputs: &Inputs, slowdown: f64, dir: &Path) -> Result<
         request_timeout: inputs.measure.request_timeout,
         run_id: clock::invocation(),
         secrets: Vec::new(),
+        bearer: None,
+        dialects: Vec::new(),
     };
     Session::begin(plan(args, inputs, slowdown, dir, &model)?, options)
 }
@@ -125,15 +127,14 @@ fn plan(
 fn scenarios() -> Result<Vec<Scenario>, Error> {
     let point = |name: &str, test, concurrency: u32, requests: u32| {
         let count = |value| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
-        Ok::<_, Error>(Scenario {
-            id: name.parse().map_err(plan::PlanError::Name)?,
+        Ok::<_, Error>(Scenario::closed(
+            name.parse().map_err(plan::PlanError::Name)?,
             test,
-            concurrency: count(concurrency),
-            requests: count(requests),
-            warmup_requests: concurrency.max(2),
-            input_tokens: count(128),
-            output_tokens: count(32),
-        })
+            count(concurrency),
+            count(requests),
+            Warmup::requests(concurrency.max(2)),
+            (count(128), count(32)),
+        ))
     };
     Ok(vec![
         point("throughput", Test::Throughput, 1, 24)?,

@@ -2,17 +2,19 @@
 
 use std::path::Path;
 
+use serde::Serialize;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::Trigger,
     engine::{Mode, Target},
     error::Error,
     ids::ModelRef,
-    plan::{self, Plan, PlannedRequest, Scenario},
-    results::{self, HostFacts, Provenance, Subject},
+    measure::{Measurement, Validity},
+    plan::{Plan, Point, PointResult},
+    results::{self, HostFacts, Provenance, ScenarioFacts, Subject},
     telemetry::{GpuInfo, NoGpu},
+    workload::Lengths,
 };
 
 /// Removes the reports and the log of an earlier run: they would speak of other results.
@@ -29,30 +31,74 @@ pub(super) fn forget_reports(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The requests of one phase of a scenario. Fewer when cancelled meanwhile: many long prompts
-/// take a while to write.
-pub(super) fn requests(
-    seed: u64,
-    nonce: &str,
-    scenario: &Scenario,
-    count: u32,
-    cancel: &CancellationToken,
-) -> Vec<PlannedRequest> {
-    let one = |index| PlannedRequest {
-        index,
-        prompt: plan::prompt(
-            seed,
-            nonce,
-            scenario.id.as_str(),
-            index,
-            scenario.input_tokens,
+/// What is kept of a measurement beside its numbers.
+pub(super) fn facts(measurement: &Measurement) -> ScenarioFacts {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let methods = measurement.quantile_methods.iter();
+    ScenarioFacts {
+        audit: json(&measurement.audit),
+        token_source: json(&measurement.token_sources.output)
+            .as_ref()
+            .and_then(text),
+        quantile_method: methods
+            .filter_map(|(name, method)| Some((name.clone(), text(&json(method)?)?)))
+            .collect(),
+        server: json(&measurement.server),
+    }
+}
+
+/// As JSON; nothing is `None`.
+fn json(value: &impl Serialize) -> Option<Value> {
+    serde_json::to_value(value)
+        .ok()
+        .filter(|value| !value.is_null())
+}
+
+/// Says when prompts may not have the asked-for length: then nothing can be concluded.
+pub(super) fn note_lengths(lengths: Lengths, measurement: &mut Measurement) {
+    let note = match lengths {
+        Lengths::Exact | Lengths::Estimated => return,
+        Lengths::Guessed => {
+            "some prompts were written before the tokenizer was ready and have another length \
+             than asked for: repeat the measurement with warm-up requests"
+                .to_owned()
+        }
+        Lengths::Miscounted { wrong, counted } => format!(
+            "{wrong} of {counted} prompts that were counted had another length than asked for: \
+             this tokenizer joins words differently in some texts"
         ),
-        output_tokens: scenario.output_tokens,
     };
-    (0..count)
-        .take_while(|_| !cancel.is_cancelled())
-        .map(one)
-        .collect()
+    measurement.notes.push(note);
+    measurement.validity = measurement.validity.max(Validity::Inconclusive);
+}
+
+/// Requests by outcome, for a message.
+pub(super) fn outcomes(measurement: &Measurement) -> String {
+    let outcomes = measurement.outcomes.iter();
+    let outcomes: Vec<String> = outcomes
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    outcomes.join(", ")
+}
+
+/// What a search needs to know of a point.
+pub(super) fn point_result(point: Point, measurement: &Measurement) -> PointResult {
+    let metric = |name: &str| measurement.metrics.get(name).copied();
+    PointResult {
+        point,
+        output_tps: metric("output_tps"),
+        request_rps: metric("request_rps"),
+        ttft_p50_ms: metric("ttft_ms.p50"),
+        tpot_p50_ms: metric("tpot_ms.p50"),
+        e2e_p50_ms: metric("e2e_ms.p50"),
+        slo_attainment: metric("slo_attainment"),
+        error_rate: metric("error_rate").unwrap_or_default(),
+        saturated: measurement.saturated,
+        client_limited: matches!(
+            measurement.validity,
+            Validity::ClientLimited | Validity::ScheduleMissed
+        ),
+    }
 }
 
 pub(super) fn provenance(

@@ -14,6 +14,7 @@ use crate::{
     error::Error,
     exit::Exit,
     ids::ModelRef,
+    measure::Dialect,
     plan, telemetry,
 };
 
@@ -27,15 +28,27 @@ pub(super) async fn run(args: &RunArgs, env: &EnvSnapshot, stop: &Stop) -> Resul
         typed.insert("results-dir", dir.display().to_string());
     }
     let inputs = context::resolve(&typed, env)?;
-    let finished = measure(&inputs, &inputs.results_dir, stop).await?;
+    let dialects = args
+        .dialects
+        .iter()
+        .map(|name| Dialect::parse(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    let finished = measure(&inputs, &inputs.results_dir, &dialects, stop).await?;
     let metrics = finished.dir.join("metrics.json");
     if args.json {
+        // Standard output belongs to the document alone.
+        for table in &finished.tables {
+            tracing::info!("\n{table}");
+        }
         let wrong = |source| Error::Write {
             path: metrics.clone(),
             source,
         };
         out::text(std::fs::read_to_string(&metrics).map_err(wrong)?.trim_end());
     } else {
+        for table in &finished.tables {
+            out::text(table);
+        }
         out::text(&format!("results: {}", finished.dir.display()));
     }
     Ok(if finished.invalid {
@@ -49,7 +62,12 @@ pub(super) async fn run(args: &RunArgs, env: &EnvSnapshot, stop: &Stop) -> Resul
 ///
 /// # Errors
 /// The inputs make no plan, or a run fails; what was measured until then is in the directory.
-pub(super) async fn measure(inputs: &Inputs, dir: &Path, stop: &Stop) -> Result<Finished, Error> {
+pub(super) async fn measure(
+    inputs: &Inputs,
+    dir: &Path,
+    dialects: &[Dialect],
+    stop: &Stop,
+) -> Result<Finished, Error> {
     let (plan, model) = plan(inputs)?;
     let options = SessionOptions {
         dir,
@@ -63,7 +81,15 @@ pub(super) async fn measure(inputs: &Inputs, dir: &Path, stop: &Stop) -> Result<
             .run_id
             .clone()
             .unwrap_or_else(clock::invocation),
-        secrets: inputs.publish.token.iter().cloned().collect(),
+        secrets: inputs
+            .publish
+            .token
+            .iter()
+            .chain(&inputs.measure.load.api_key)
+            .cloned()
+            .collect(),
+        bearer: inputs.measure.load.api_key.clone(),
+        dialects: dialects.to_vec(),
     };
     let runs = plan.runs.get();
     let mut session = Session::begin(plan, options)?;

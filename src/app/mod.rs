@@ -1,5 +1,6 @@
 //! Resolves names in the registries and orders the stages. No stage knows another's place.
 
+pub mod calibrate;
 mod ci;
 mod clock;
 mod demo;
@@ -9,16 +10,19 @@ mod log;
 mod measure;
 mod out;
 mod progress;
+mod recorder;
 mod report;
+mod scenario;
 mod session;
 mod signal;
 mod small;
+mod sources;
 mod tell;
 
 use std::{io::IsTerminal, process::ExitCode};
 
 use crate::{
-    cli::{CiCommand, Cli, Command, EnginesCommand},
+    cli::{CalibrateCommand, CiCommand, Cli, Command, EnginesCommand},
     context::EnvSnapshot,
     error::Error,
     exit::Exit,
@@ -60,6 +64,10 @@ async fn dispatch(cli: &Cli, env: &EnvSnapshot) -> Result<Exit, Error> {
         Command::Compare(args) => small::compare(args),
         Command::Demo(args) => Box::pin(demo::run(args, env, &stop)).await,
         Command::Sim(args) => small::simulate(args, &stop).await,
+        Command::Calibrate(CalibrateCommand::Client(args)) => {
+            Box::pin(calibrate::client(args, &stop)).await
+        }
+        Command::Calibrate(CalibrateCommand::Simulator(args)) => calibrate::simulator(args),
         Command::Engines(EnginesCommand::List) => Ok(small::engines()),
         Command::Fingerprint => Ok(small::fingerprint()),
         Command::Cleanup(args) => small::cleanup(args, env).await,

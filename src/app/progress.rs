@@ -14,18 +14,22 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Progress of one scenario.
 pub(super) struct Progress {
     name: String,
-    total: u64,
+    /// `None`: the time decides.
+    total: Option<u64>,
     bar: Option<ProgressBar>,
     last_line: Mutex<Instant>,
 }
 
 impl Progress {
-    /// Announces a scenario of `total` requests.
-    pub(super) fn start(name: String, total: u64) -> Self {
+    /// Announces a scenario of `total` requests, where that is known.
+    pub(super) fn start(name: String, total: Option<u64>) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| bar(&name, total));
         if bar.is_none() {
-            let requests = if total == 1 { "request" } else { "requests" };
-            tracing::info!("{name}: sending {total} {requests}");
+            match total {
+                Some(1) => tracing::info!("{name}: sending 1 request"),
+                Some(total) => tracing::info!("{name}: sending {total} requests"),
+                None => tracing::info!("{name}: sending requests until the time is up"),
+            }
         }
         Self {
             name,
@@ -36,8 +40,7 @@ impl Progress {
     }
 
     /// Says that `done` requests have ended.
-    pub(super) fn done(&self, done: usize) {
-        let done = done as u64;
+    pub(super) fn done(&self, done: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
             return;
@@ -47,7 +50,8 @@ impl Progress {
             && last.elapsed() >= LINE_EVERY
         {
             *last = Instant::now();
-            tracing::info!("{}: {done} of {} requests", self.name, self.total);
+            let of = self.total.map(|total| format!(" of {total}"));
+            tracing::info!("{}: {done}{} requests", self.name, of.unwrap_or_default());
         }
     }
 }
@@ -60,9 +64,13 @@ impl Drop for Progress {
     }
 }
 
-fn bar(name: &str, total: u64) -> ProgressBar {
-    let bar = ProgressBar::new(total);
-    let template = "{prefix:30!} {wide_bar} {pos}/{len} {elapsed}";
+fn bar(name: &str, total: Option<u64>) -> ProgressBar {
+    let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+    let template = if total.is_some() {
+        "{prefix:30!} {wide_bar} {pos}/{len} {elapsed}"
+    } else {
+        "{prefix:30!} {spinner} {pos} {elapsed}"
+    };
     bar.set_style(
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
     );

@@ -5,25 +5,33 @@
 use std::{
     num::NonZeroU32,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use serde_json::{Map, Value};
-use tokio_util::sync::CancellationToken;
 
-use super::{clock, describe, progress::Progress, signal::Stop};
+use super::{
+    clock, describe,
+    scenario::{Bench, Measured},
+    signal::Stop,
+    sources::Sources,
+};
 use crate::{
     context::Trigger,
     engine::{ApiTraits, Target},
     error::Error,
     ids::ModelRef,
-    load::{self, Arrivals, Outcome, RequestTrace},
-    measure::{self, KittPoint, Measurement, Validity},
-    plan::{Plan, Scenario},
-    results::{HostFacts, Provenance, ResultsWriter, RunHeader, RunStatus, ScenarioReport},
+    load,
+    measure::{self, Dialect, KittPoint, Measurement, Validity},
+    plan::{Plan, Scenario, Search, TokenizerSource},
+    results::{
+        HostFacts, Provenance, ResultsWriter, RunFacts, RunHeader, RunStatus, ScenarioReport,
+    },
     secret::Secret,
     serve::{self, Endpoint, ServeOptions},
-    telemetry::{self, GpuTrace, NvmlSource, Sampler},
+    telemetry::{self, Scrape},
+    workload::TokenCounter,
 };
 
 /// What a session needs beside its plan.
@@ -44,6 +52,10 @@ pub(super) struct SessionOptions<'a> {
     pub(super) run_id: String,
     /// Texts that must not reach the engine's log.
     pub(super) secrets: Vec<Secret>,
+    /// Key for a server that somebody else runs.
+    pub(super) bearer: Option<Secret>,
+    /// Rivals whose numbers are wanted too.
+    pub(super) dialects: Vec<Dialect>,
 }
 
 /// A measurement under way.
@@ -62,6 +74,10 @@ pub(super) struct Session {
     /// What the current run has measured so far.
     points: Vec<Point>,
     invalid: bool,
+    /// Rivals whose numbers are wanted too, and what they would have said.
+    dialects: Vec<Dialect>,
+    tables: Vec<String>,
+    sources: Arc<Sources>,
 }
 
 /// How a finished session went.
@@ -71,20 +87,14 @@ pub(super) struct Finished {
     pub(super) dir: PathBuf,
     /// Whether a measurement cannot be trusted (exit 21).
     pub(super) invalid: bool,
+    /// What other load generators would have said, as tables.
+    pub(super) tables: Vec<String>,
 }
 
 /// One scenario of one run, measured.
 struct Point {
     scenario: Scenario,
     measurement: Measurement,
-    traces: Vec<RequestTrace>,
-}
-
-/// What measuring one scenario gave.
-struct Measured {
-    point: Point,
-    warmup_s: Vec<f64>,
-    gpu: Option<GpuTrace>,
 }
 
 impl Session {
@@ -92,7 +102,8 @@ impl Session {
     ///
     /// # Errors
     /// The directory cannot be written.
-    pub(super) fn begin(plan: Plan, options: SessionOptions<'_>) -> Result<Self, Error> {
+    pub(super) fn begin(mut plan: Plan, options: SessionOptions<'_>) -> Result<Self, Error> {
+        let sources = Sources::read(&mut plan)?;
         let gpus = telemetry::gpus();
         let host = HostFacts::read(gpus.clone().unwrap_or_default());
         let provenance = describe::provenance(&plan, options.trigger, &gpus);
@@ -123,6 +134,7 @@ impl Session {
                 log_file,
                 stop_timeout: Duration::from_secs(5),
                 secrets: options.secrets,
+                bearer: options.bearer,
             },
             request_timeout: options.request_timeout,
             provenance,
@@ -131,6 +143,9 @@ impl Session {
             began: Instant::now(),
             points: Vec::new(),
             invalid: false,
+            dialects: options.dialects,
+            tables: Vec::new(),
+            sources: Arc::new(sources),
         })
     }
 
@@ -148,8 +163,9 @@ impl Session {
         }
         let serve = self.serve.clone();
         self.points.clear();
-        let body = async |endpoint: Endpoint| self.scenarios(number, endpoint, stop).await;
-        // On the heap: the future holds everything that a run needs.
+        // On the heap: the futures hold everything that a run needs.
+        let body =
+            async |endpoint: Endpoint| Box::pin(self.scenarios(number, endpoint, stop)).await;
         let served = Box::pin(serve::with_engine(&launch, &serve, stop.token(), body)).await;
         // A signal explains whatever else went wrong meanwhile.
         stop.check()?;
@@ -163,18 +179,82 @@ impl Session {
         stop: &Stop,
     ) -> Result<(), Error> {
         self.note_engine(&endpoint)?;
+        let tokens = self.tokens(&endpoint).await?;
+        self.provenance.tokenizer = Some(tokens.describe());
+        self.writer.provenance(self.provenance.clone())?;
+        let plan = self.plan.clone();
+        let dialects = self.dialects.clone();
+        let sources = Arc::clone(&self.sources);
         let target = self.target(&endpoint);
-        let scenarios = self.plan.scenarios.clone();
-        for scenario in scenarios {
-            self.under_way = Some((number, scenario.clone()));
-            let measured = self.scenario(number, scenario, &target, stop).await?;
-            self.keep(number, measured)?;
-            stop.check()?;
+        let bench = Bench {
+            plan: &plan,
+            target: Arc::clone(&target),
+            tokens,
+            nonce: format!("{}-{number}", self.serve.run_id),
+            sources: &sources,
+            name: format!("run {number}/{}", plan.runs),
+            watched: self.watched,
+            scrape: self.scrape(&endpoint),
+            dialects: &dialects,
+        };
+        match &plan.search {
+            None => {
+                for scenario in plan.scenarios.iter().cloned() {
+                    self.one(number, &bench, scenario, stop).await?;
+                }
+            }
+            Some(search) => self.search(number, &bench, search, stop).await?,
         }
-        if target.extras_refused() {
+        if target.usage_refused() {
+            tracing::warn!(
+                "the server refuses stream_options: tokens are counted without it, and nothing \
+                 that needs the server's count is reported"
+            );
+        } else if target.extras_refused() {
             tracing::warn!(
                 "the server refuses keys beyond the standard: answers have their natural length"
             );
+        }
+        Ok(())
+    }
+
+    /// Measures one scenario and keeps it.
+    async fn one(
+        &mut self,
+        number: u32,
+        bench: &Bench<'_>,
+        scenario: Scenario,
+        stop: &Stop,
+    ) -> Result<(), Error> {
+        self.under_way = Some((number, scenario.clone()));
+        let writer = &mut self.writer;
+        let log = |scenario: &Scenario| Ok(writer.requests(number, &scenario.id)?);
+        let measured = bench.measure(scenario, log, stop).await?;
+        self.keep(number, measured)?;
+        stop.check()
+    }
+
+    /// Measures points until the search has found what it looks for.
+    async fn search(
+        &mut self,
+        number: u32,
+        bench: &Bench<'_>,
+        search: &Search,
+        stop: &Stop,
+    ) -> Result<(), Error> {
+        let mut done = Vec::new();
+        while let Some(point) = search.next(&done) {
+            self.one(number, bench, search.scenario(point)?, stop)
+                .await?;
+            if let Some(last) = self.points.last() {
+                done.push(describe::point_result(point, &last.measurement));
+            }
+            let summary = search.summary(&done);
+            tracing::info!("run {number} {point}: {}", summary.reason);
+            self.writer.facts(RunFacts {
+                search: serde_json::to_value(&summary).ok(),
+                ..RunFacts::default()
+            })?;
         }
         Ok(())
     }
@@ -194,105 +274,56 @@ impl Session {
         Ok(())
     }
 
-    fn target(&self, endpoint: &Endpoint) -> load::Target {
+    /// What counts the tokens of prompts.
+    async fn tokens(&self, endpoint: &Endpoint) -> Result<TokenCounter, Error> {
+        let model = &self.plan.launch.api.served_model;
+        Ok(match &self.plan.tokenizer {
+            None => TokenCounter::Words,
+            Some(TokenizerSource::Path(path)) => TokenCounter::local(path)?,
+            Some(TokenizerSource::Server) => {
+                TokenCounter::server(&endpoint.url, self.serve.bearer.as_ref(), model).await?
+            }
+        })
+    }
+
+    fn target(&self, endpoint: &Endpoint) -> Arc<load::Target> {
         let api: &ApiTraits = &self.plan.launch.api;
-        load::Target::new(
+        let mut target = load::Target::new(
             endpoint.url.clone(),
-            load::ApiPath::Chat,
+            self.plan.api,
             api.served_model.clone(),
             api.request_extras.clone(),
             self.request_timeout,
-        )
+        );
+        target.bearer.clone_from(&self.serve.bearer);
+        Arc::new(target)
     }
 
-    async fn scenario(
-        &self,
-        number: u32,
-        scenario: Scenario,
-        target: &load::Target,
-        stop: &Stop,
-    ) -> Result<Measured, Error> {
-        let name = format!("run {number}/{} {}", self.plan.runs, scenario.id);
-        let nonce = format!("{}-{number}", self.serve.run_id);
-        let warmup_s = self
-            .warm_up(&scenario, target, &nonce, stop.token())
-            .await?;
-        stop.check()?;
-        let count = scenario.requests.get();
-        let phase = format!("{nonce}-measured");
-        let requests = describe::requests(self.plan.seed, &phase, &scenario, count, stop.token());
-        let progress = Progress::start(name, u64::from(scenario.requests.get()));
-        let mut sampler = self.watched.then(sampler).flatten();
-        if let Some(sampler) = &mut sampler {
-            sampler.mark();
-        }
-        let arrivals = Arrivals::Closed {
-            concurrency: scenario.concurrency,
-        };
-        let traces = load::drive(target, &requests, arrivals, stop.token(), &|done| {
-            progress.done(done);
-        })
-        .await;
-        let gpu = sampler.map(Sampler::stop);
-        let traces = traces?;
-        stop.check()?;
-        let measurement = measure::measure(&requests, &traces, scenario.concurrency, gpu.as_ref())?;
-        Ok(Measured {
-            point: Point {
-                scenario,
-                measurement,
-                traces,
-            },
-            warmup_s,
-            gpu,
-        })
-    }
-
-    /// Sends discarded requests; how long each took, in seconds.
-    async fn warm_up(
-        &self,
-        scenario: &Scenario,
-        target: &load::Target,
-        nonce: &str,
-        cancel: &CancellationToken,
-    ) -> Result<Vec<f64>, Error> {
-        let Some(count) = NonZeroU32::new(scenario.warmup_requests) else {
-            return Ok(Vec::new());
-        };
-        let phase = format!("{nonce}-warm-up");
-        let requests = describe::requests(self.plan.seed, &phase, scenario, count.get(), cancel);
-        let arrivals = Arrivals::Closed {
-            concurrency: scenario.concurrency.min(count),
-        };
-        let traces = load::drive(target, &requests, arrivals, cancel, &|_| ()).await?;
-        let good = |trace: &&RequestTrace| trace.outcome == Outcome::Ok;
-        if traces.iter().any(|trace| good(&trace)) || cancel.is_cancelled() {
-            let took = |trace: &RequestTrace| {
-                (trace.finished_at.saturating_sub(trace.sent_at)).as_secs_f64()
-            };
-            return Ok(traces.iter().filter(good).map(took).collect());
-        }
-        let last = traces.last().and_then(|trace| trace.error.clone());
-        Err(Error::Warmup {
-            scenario: scenario.id.to_string(),
-            count: count.get(),
-            detail: last.unwrap_or_else(|| "no answer".to_owned()),
-        })
+    fn scrape(&self, endpoint: &Endpoint) -> Scrape {
+        let path = self.plan.launch.api.metrics_path.map(str::to_owned);
+        let mut scrape = Scrape::new(endpoint.url.clone(), path);
+        scrape.bearer.clone_from(&self.serve.bearer);
+        scrape
     }
 
     /// Writes a scenario's results, and remembers what is wrong with them.
     fn keep(&mut self, number: u32, measured: Measured) -> Result<(), Error> {
         let Measured {
-            point,
+            scenario,
+            measurement,
             warmup_s,
             gpu,
+            server,
+            dialects,
         } = measured;
-        self.points.push(point);
+        self.points.push(Point {
+            scenario,
+            measurement,
+        });
         let kitt = self.kitt();
         let Some(Point {
             scenario,
             measurement,
-            traces,
         }) = self.points.last()
         else {
             return Ok(());
@@ -302,28 +333,32 @@ impl Session {
             run: number,
             scenario,
             measurement,
-            traces,
             kitt,
             warmup_times_s: &warmup_s,
             errors: &[],
+            facts: describe::facts(measurement),
         })?;
         self.under_way = None;
         if let Some(gpu) = &gpu {
             self.writer.telemetry(number, gpu)?;
         }
+        if let Some(why) = &server.absent {
+            tracing::debug!("run {number} {name}: no server-side numbers: {why}");
+        }
         if measurement.ok == 0 {
-            let outcomes: Vec<String> = measurement
-                .outcomes
-                .iter()
-                .map(|(name, count)| format!("{count} {name}"))
-                .collect();
             return Err(Error::NoSuccess {
                 scenario: name,
-                outcomes: outcomes.join(", "),
+                outcomes: describe::outcomes(measurement),
             });
         }
         for note in &measurement.notes {
             tracing::warn!("run {number} {name}: {note}");
+        }
+        for report in dialects {
+            self.tables.push(format!(
+                "{name}, run {number}\n{}",
+                report.table(&measurement.metrics)
+            ));
         }
         self.invalid |= matches!(
             measurement.validity,
@@ -344,9 +379,12 @@ impl Session {
             .filter(|point| point.scenario.test == last.scenario.test);
         let points: Vec<KittPoint<'_>> = same
             .map(|point| KittPoint {
-                concurrency: point.scenario.concurrency,
+                concurrency: point
+                    .scenario
+                    .arrivals
+                    .concurrency()
+                    .unwrap_or(NonZeroU32::MIN),
                 measurement: &point.measurement,
-                traces: &point.traces,
             })
             .collect();
         measure::kitt_metrics(last.scenario.test, &points)
@@ -374,15 +412,7 @@ impl Session {
         Ok(Finished {
             dir: self.dir,
             invalid: self.invalid,
+            tables: self.tables,
         })
     }
-}
-
-/// NVML's counters move every 100 ms; asking more often tells nothing.
-const SAMPLE_EVERY: Duration = Duration::from_millis(100);
-
-/// Watches the GPUs where there are any.
-fn sampler() -> Option<Sampler> {
-    let source = NvmlSource::open(None).ok()?;
-    Some(Sampler::start(Box::new(source), SAMPLE_EVERY))
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
-use super::settings::{Group, Kind, SETTINGS, Setting};
+use super::{
+    settings::{Group, Kind, Setting},
+    table::SETTINGS,
+};
 
 /// What was typed, by setting name. An absent key was not typed.
 pub type Typed = BTreeMap<&'static str, String>;

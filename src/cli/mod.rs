@@ -5,14 +5,18 @@
 //! four can drift from the others.
 
 mod args;
+mod calibrate;
 mod settings;
+mod table;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
 pub use args::{CiArgs, MeasureArgs, ReportArgs, Typed};
-pub use settings::{Group, Kind, SETTINGS, Setting};
+pub use calibrate::{CalibrateCommand, ClientArgs, SimulatorArgs};
+pub use settings::{Group, Kind, Setting};
+pub use table::SETTINGS;
 
 /// Benchmarks LLM inference engines and tells whether a change made inference worse.
 #[derive(Debug, Parser)]
@@ -43,6 +47,9 @@ pub enum Command {
     Demo(DemoArgs),
     /// Serve the simulated engine until interrupted.
     Sim(Box<SimArgs>),
+    /// Measure kitt's own error on this machine.
+    #[command(subcommand)]
+    Calibrate(CalibrateCommand),
     /// List the engines kitt can measure.
     #[command(subcommand)]
     Engines(EnginesCommand),
@@ -73,6 +80,9 @@ pub struct RunArgs {
     /// Print the metrics document alone on standard output.
     #[arg(long)]
     pub json: bool,
+    /// Also print the numbers as another load generator defines them; may be given several times.
+    #[arg(long = "as", value_name = "DIALECT", value_delimiter = ',')]
+    pub dialects: Vec<String>,
     /// Settings shared with the action.
     #[command(flatten)]
     pub settings: MeasureArgs,

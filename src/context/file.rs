@@ -11,6 +11,18 @@ use super::{ContextError, Limit};
 /// Largest config file kitt reads.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// A value that may be a bare number or a text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Scalar {
+    /// A whole number.
+    Whole(u64),
+    /// Another number.
+    Number(f64),
+    /// Anything else.
+    Text(String),
+}
+
 /// The file as written. Unknown keys are refused with line and column.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -39,10 +51,52 @@ pub struct ConfigFile {
     pub seed: Option<u64>,
     /// Measured requests per scenario.
     pub requests: Option<u32>,
-    /// Tokens of each prompt.
-    pub input_tokens: Option<u32>,
-    /// Tokens of each answer.
-    pub output_tokens: Option<u32>,
+    /// Tokens of each prompt: 128, 100..200, normal:512:64 or lognormal:512:0.5.
+    pub input_tokens: Option<Scalar>,
+    /// Tokens of each answer, written as input-tokens.
+    pub output_tokens: Option<Scalar>,
+    /// Closed loop with this many requests in flight, instead of a suite.
+    pub concurrency: Option<u32>,
+    /// Open loop with this many requests per second, instead of a suite.
+    pub request_rate: Option<f64>,
+    /// Open loop with a ramp or steps, instead of a suite.
+    pub rate_schedule: Option<String>,
+    /// How the requests of a rate scatter: constant, poisson or gamma:CV.
+    pub arrivals: Option<String>,
+    /// Replay arrivals and lengths of this file, instead of a suite.
+    pub trace: Option<String>,
+    /// How fast the trace is replayed.
+    pub trace_speed: Option<f64>,
+    /// Search load points: concurrency, rate or goodput; or list them as concurrency:1,2,4.
+    pub sweep: Option<String>,
+    /// Most requests in flight of an open loop or a sweep.
+    pub max_in_flight: Option<u32>,
+    /// How long requests are sent, such as 60s or 2m; a number is seconds.
+    pub duration: Option<Scalar>,
+    /// Discarded requests first: a number, or auto.
+    pub warmup_requests: Option<Scalar>,
+    /// Stop a scenario when more than this share of its requests fails.
+    pub max_error_rate: Option<f64>,
+    /// Stop a scenario when the 95 % intervals of its mean latencies are this narrow.
+    pub ci_width: Option<f64>,
+    /// Stop an open loop once its queue only grows.
+    pub stop_when_saturated: Option<bool>,
+    /// What a request must meet to be good, such as `ttft_ms=200,tpot_ms=50`.
+    pub slo: Option<String>,
+    /// Interface to speak: chat or completions.
+    pub api: Option<String>,
+    /// File of prompts instead of synthetic ones.
+    pub dataset: Option<String>,
+    /// Share of each synthetic prompt that all have in common.
+    pub shared_prefix: Option<f64>,
+    /// Turns of each conversation.
+    pub turns: Option<u32>,
+    /// Pause between two turns, such as 500ms; a number is seconds.
+    pub think_time: Option<Scalar>,
+    /// What counts tokens: a tokenizer.json on the runner, or server.
+    pub tokenizer: Option<String>,
+    /// Threads of the load generator: a number or auto.
+    pub client_threads: Option<Scalar>,
     /// Send no discarded requests before the measured ones.
     pub skip_warmup: Option<bool>,
     /// Pull the image when it is not on the host.
@@ -189,6 +243,7 @@ mod tests {
     fn every_setting_but_the_personal_ones_is_a_key() {
         // These name a place or a person: they come from the command line or the environment.
         let without = [
+            "api-key",
             "config",
             "docker-host",
             "fail-on-regression",
@@ -218,6 +273,20 @@ mod tests {
         assert!(error("runs: many\n").contains("kitt.yml:1:"));
         assert!(error("limits:\n  - metric: ttft_ms.p50\n").contains("neither max nor min"));
         assert!(parse(Path::new("x"), "").is_ok());
+    }
+
+    #[test]
+    fn numbers_and_texts_are_both_read_where_both_make_sense() {
+        let text = "input-tokens: 128\noutput-tokens: 100..200\nduration: 1.5\nwarmup-requests: auto\nrequest-rate: 2\nsweep: concurrency:1,2\n";
+        let file = parse(Path::new("x"), text).unwrap();
+        let value = |name: &str| file.value(name).unwrap();
+        assert_eq!(value("input-tokens"), "128");
+        assert_eq!(value("output-tokens"), "100..200");
+        assert_eq!(value("duration"), "1.5");
+        assert_eq!(value("warmup-requests"), "auto");
+        assert_eq!(value("request-rate").parse(), Ok(2.0));
+        assert_eq!(value("sweep"), "concurrency:1,2");
+        assert!(error("engine: sim\nduration: [1]\n").contains("kitt.yml:2:"));
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration}
 use url::Url;
 
 use super::{
-    ContextError, EnvSnapshot, GatePolicy, Layers, OnUnsure, Trigger,
+    ContextError, EnvSnapshot, GatePolicy, Layers, Length, LoadSettings, OnUnsure, Trigger,
     file::{self, ConfigFile},
+    load, text,
 };
 use crate::{
     cli::{SETTINGS, Typed},
@@ -63,9 +64,11 @@ pub struct Measure {
     /// Requests per scenario.
     pub requests: Option<NonZeroU32>,
     /// Prompt length.
-    pub input_tokens: Option<NonZeroU32>,
+    pub input_tokens: Option<Length>,
     /// Answer length.
-    pub output_tokens: Option<NonZeroU32>,
+    pub output_tokens: Option<Length>,
+    /// The load.
+    pub load: LoadSettings,
     /// No warm-up.
     pub skip_warmup: bool,
     /// May pull.
@@ -187,27 +190,28 @@ fn measure(layers: &Layers, file: &ConfigFile, env: &EnvSnapshot) -> Result<Meas
         engine: layers.text("engine").map(str::to_owned),
         model: layers.parse("model")?,
         suite: layers.text("suite").unwrap_or("quick").to_owned(),
-        tests: layers.text("tests").map(list),
+        tests: layers.text("tests").map(text::list),
         mode: layers.parse_with("mode", mode)?,
         image,
         endpoint,
         engine_args: layers.parse_with("engine-args", words)?.unwrap_or_default(),
         env: file.env.clone(),
         runs: layers
-            .parse_with("runs", positive)?
+            .parse_with("runs", text::positive)?
             .unwrap_or(NonZeroU32::MIN),
         seed: layers.parse("seed")?.unwrap_or(42),
-        requests: layers.parse_with("requests", positive)?,
-        input_tokens: layers.parse_with("input-tokens", positive)?,
-        output_tokens: layers.parse_with("output-tokens", positive)?,
+        requests: layers.parse_with("requests", text::positive)?,
+        input_tokens: layers.parse("input-tokens")?,
+        output_tokens: layers.parse("output-tokens")?,
+        load: load::resolve(layers)?,
         skip_warmup: layers.switch("skip-warmup")?,
         auto_pull: layers.switch("auto-pull")?,
         gpus: layers.text("gpus").map_or(Gpus::Auto, gpus),
         memory: layers.parse("memory")?.map(Bytes::from_mib),
         cpuset: layers.parse_with("cpuset", cpuset)?,
-        startup_timeout: layers.parse_with("startup-timeout", seconds)?,
+        startup_timeout: layers.parse_with("startup-timeout", text::seconds)?,
         request_timeout: layers
-            .parse_with("request-timeout", seconds)?
+            .parse_with("request-timeout", text::seconds)?
             .unwrap_or(Duration::from_mins(2)),
         docker_host: docker_host(layers, env),
     })
@@ -237,8 +241,8 @@ fn policy(layers: &Layers, file: &ConfigFile) -> Result<GatePolicy, ContextError
         } else {
             OnUnsure::Pass
         },
-        gating: layers.text("metrics").map_or(default.gating, list),
-        run_cv: layers.parse_with("run-cv", variation)?,
+        gating: layers.text("metrics").map_or(default.gating, text::list),
+        run_cv: layers.parse_with("run-cv", text::fraction)?,
         limits: file.limits.clone(),
         ..GatePolicy::default()
     })
@@ -271,14 +275,6 @@ fn publish(layers: &Layers, env: &EnvSnapshot, trigger: &Trigger) -> Result<Publ
     })
 }
 
-fn list(text: &str) -> Vec<String> {
-    let words = text
-        .split([',', '\n'])
-        .map(str::trim)
-        .filter(|word| !word.is_empty());
-    words.map(str::to_owned).collect()
-}
-
 fn words(text: &str) -> Result<Vec<String>, String> {
     shlex::split(text).ok_or_else(|| "a quote is not closed".to_owned())
 }
@@ -295,7 +291,7 @@ fn gpus(text: &str) -> Gpus {
     match text.trim() {
         "auto" | "all" => Gpus::Auto,
         "none" => Gpus::None,
-        text => Gpus::Listed(list(text)),
+        list => Gpus::Listed(text::list(list)),
     }
 }
 
@@ -308,30 +304,6 @@ fn cpuset(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("write processors as 0-3,6".to_owned())
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    match text.trim().parse::<u64>() {
-        Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
-        Ok(_) | Err(_) => Err("write whole seconds from 1 to 86400".to_owned()),
-    }
-}
-
-fn positive(text: &str) -> Result<NonZeroU32, String> {
-    match text.trim().parse::<u32>().map(NonZeroU32::new) {
-        Ok(Some(number)) if number.get() <= MAX_COUNT => Ok(number),
-        Ok(_) | Err(_) => Err(format!("write a whole number from 1 to {MAX_COUNT}")),
-    }
-}
-
-/// More requests, tokens or runs than this are a typing error.
-const MAX_COUNT: u32 = 1_000_000;
-
-fn variation(text: &str) -> Result<f64, String> {
-    match text.trim().parse::<f64>() {
-        Ok(cv) if cv > 0.0 && cv < 1.0 => Ok(cv),
-        Ok(_) | Err(_) => Err("write a number above 0 and below 1; 0.02 is 2 %".to_owned()),
     }
 }
 

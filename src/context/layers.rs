@@ -89,6 +89,13 @@ impl Layers {
         self.0.get(name).map(|found| found.text.as_str())
     }
 
+    /// Whether somebody gave this setting: its value is not the built-in one.
+    pub fn given(&self, name: &str) -> bool {
+        self.0
+            .get(name)
+            .is_some_and(|found| found.source != Source::Default)
+    }
+
     /// A setting, parsed.
     ///
     /// # Errors

@@ -3,21 +3,32 @@
 //! The only reader of the environment is [`EnvSnapshot`]. Text becomes a domain type here, once;
 //! an error names the setting, where its text came from and what is allowed.
 
+mod arrivals;
 mod env;
 mod event;
 mod file;
 mod inputs;
 mod layers;
+mod length;
+mod load;
+mod objective;
 mod policy;
+mod sweep;
+mod text;
 
 use std::path::PathBuf;
 
+pub use arrivals::{Arrivals, ArrivalsError, Process, Rate, file_name};
 pub use env::EnvSnapshot;
 pub use event::Trigger;
 pub use file::ConfigFile;
 pub use inputs::{Gpus, Inputs, Measure, Publish, StepFiles, resolve};
 pub use layers::{Found, Layers, Source};
+pub use length::{Length, LengthError};
+pub use load::{ApiPath, LoadSettings, TokenizerSource, WarmupAsked};
+pub use objective::{Objective, ObjectiveError, Quantity};
 pub use policy::{GatePolicy, KITT_GATING, Limit, OnUnsure, Zone};
+pub use sweep::{GOODPUT_SHARE, Sweep, SweepError};
 
 /// Variables that look like inputs and are none, each with the closest known name.
 pub fn unknown_variables(env: &EnvSnapshot) -> Vec<(String, Option<String>)> {

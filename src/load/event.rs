@@ -1,13 +1,14 @@
 //! One stream event's JSON to what it carried. Pure.
 //!
 //! Reads only what decides the outcome and the times; whatever else engines put into their
-//! events is skipped without being kept.
+//! events is checked to be JSON and skipped without being kept. The usual event costs no
+//! allocation.
 
-use std::{borrow::Cow, fmt};
+use std::{fmt, marker::PhantomData, num::NonZeroU32};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::Value;
 
@@ -18,6 +19,8 @@ use super::{ChunkKind, Usage};
 pub(super) struct Payload {
     pub(super) kind: ChunkKind,
     pub(super) usage: Option<Usage>,
+    /// Output tokens so far, when the usage came with a piece of the answer.
+    pub(super) tokens: Option<NonZeroU32>,
     pub(super) finish_reason: Option<String>,
     /// The server's error, when the event is one.
     pub(super) error: Option<String>,
@@ -26,82 +29,199 @@ pub(super) struct Payload {
 /// Parses an event's data.
 ///
 /// # Errors
-/// It is no JSON object of the shape all engines share.
-pub(super) fn parse(data: &str) -> Result<Payload, serde_json::Error> {
-    let event: Event<'_> = serde_json::from_str(data)?;
-    let mut kind = ChunkKind::Other;
-    let mut finish_reason = None;
-    for choice in event.choices.iter().flatten() {
-        let delta = &choice.delta;
-        if choice.text.0 || delta.is_some_and(Delta::has_content) {
-            kind = ChunkKind::Content;
-        } else if kind == ChunkKind::Other && delta.is_some_and(Delta::has_reasoning) {
-            kind = ChunkKind::Reasoning;
-        }
-        if let Some(reason) = &choice.finish_reason {
-            finish_reason = Some(reason.clone().into_owned());
-        }
-    }
+/// It is no JSON object of the shape all engines share, or no UTF-8.
+pub(super) fn parse(data: &[u8]) -> Result<Payload, serde_json::Error> {
+    let text = simdutf8::basic::from_utf8(data).map_err(Error::custom)?;
+    let event: Chunk = serde_json::from_str(text)?;
+    let choices = event.choices.unwrap_or_default();
+    let error = if event.error.0 || event.object.is_error {
+        Some(error_text(data))
+    } else {
+        choices.failure()
+    };
+    let usage = event.usage.whole();
+    let tokens = usage
+        .filter(|_| choices.any)
+        .and_then(|usage| NonZeroU32::new(u32::try_from(usage.completion_tokens).ok()?));
     Ok(Payload {
-        kind,
-        usage: event.usage.as_ref().and_then(usage),
-        finish_reason,
-        error: event.error(),
+        kind: choices.kind(),
+        usage,
+        tokens,
+        finish_reason: choices.finish_reason,
+        error,
     })
 }
 
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow, default)]
-    choices: Option<Vec<Choice<'a>>>,
-    #[serde(default)]
-    usage: Option<Value>,
-    #[serde(default)]
-    error: Option<Value>,
-    #[serde(borrow, default)]
-    object: Option<Cow<'a, str>>,
-    #[serde(default)]
-    message: Option<Value>,
-}
-
-impl Event<'_> {
-    /// The usual shape is `{"error": …}`; vLLM's older one is `{"object": "error", …}`.
-    fn error(&self) -> Option<String> {
-        if let Some(error) = &self.error {
-            let text = error.get("message").unwrap_or(error);
-            return Some(plain(text));
-        }
-        if self.object.as_deref() == Some("error") {
-            let text = self.message.as_ref().map(plain);
-            return Some(text.unwrap_or_else(|| "no message".to_owned()));
-        }
-        None
+/// What the data of an error event says. The usual shape is `{"error": …}`; vLLM's older one is
+/// `{"object": "error", "message": …}`.
+pub(super) fn error_text(data: &[u8]) -> String {
+    let Ok(value) = serde_json::from_slice::<Value>(data) else {
+        let text = String::from_utf8_lossy(data).into_owned();
+        return if text.is_empty() { no_words() } else { text };
+    };
+    let error = value.get("error").filter(|error| !error.is_null());
+    let error = error.unwrap_or(&value);
+    let message = error.get("message").and_then(Value::as_str);
+    match message.filter(|text| !text.is_empty()).or(error.as_str()) {
+        Some("") => no_words(),
+        Some(text) => text.to_owned(),
+        None => error.to_string(),
     }
 }
 
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(default)]
-    delta: Option<Delta>,
-    #[serde(default)]
-    text: Filled,
-    #[serde(borrow, default)]
-    finish_reason: Option<Cow<'a, str>>,
+fn no_words() -> String {
+    "the server reported an error without a message".to_owned()
 }
 
-#[derive(Clone, Copy, Deserialize)]
+/// Implements [`Deserialize`] for a type that is read from a JSON object only, key by key.
+/// serde's own structs also accept arrays.
+macro_rules! read_from_object {
+    ($type:ident, $key:ident { $($name:ident => $field:ident),+ $(,)? }) => {
+        #[derive(Deserialize)]
+        #[serde(field_identifier, rename_all = "snake_case")]
+        enum $key {
+            $($name,)+
+            #[serde(other)]
+            Unknown,
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                struct Keys;
+
+                impl<'de> Visitor<'de> for Keys {
+                    type Value = $type;
+
+                    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        out.write_str("an object")
+                    }
+
+                    fn visit_map<A: MapAccess<'de>>(
+                        self,
+                        mut entries: A,
+                    ) -> Result<$type, A::Error> {
+                        let mut read = $type::default();
+                        while let Some(key) = entries.next_key()? {
+                            match key {
+                                $($key::$name => read.$field = entries.next_value()?,)+
+                                $key::Unknown => {
+                                    entries.next_value::<IgnoredAny>()?;
+                                }
+                            }
+                        }
+                        Ok(read)
+                    }
+                }
+
+                from.deserialize_map(Keys)
+            }
+        }
+    };
+}
+
+/// An event's object.
+#[derive(Default)]
+struct Chunk {
+    choices: Option<Choices>,
+    usage: Tally,
+    error: Filled,
+    object: Kind,
+}
+
+read_from_object!(Chunk, ChunkKey {
+    Choices => choices,
+    Usage => usage,
+    Error => error,
+    Object => object,
+});
+
+/// All choices of an event together.
+#[derive(Default)]
+struct Choices {
+    any: bool,
+    content: bool,
+    reasoning: bool,
+    finish_reason: Option<String>,
+}
+
+impl Choices {
+    const fn kind(&self) -> ChunkKind {
+        if self.content {
+            ChunkKind::Content
+        } else if self.reasoning {
+            ChunkKind::Reasoning
+        } else {
+            ChunkKind::Other
+        }
+    }
+
+    /// Some engines say only in the finish reason that they gave up.
+    fn failure(&self) -> Option<String> {
+        let reason = self.finish_reason.as_deref()?;
+        matches!(reason, "error" | "abort")
+            .then(|| format!("the server ended the answer with the finish reason {reason:?}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Choices {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Items;
+
+        impl<'de> Visitor<'de> for Items {
+            type Value = Choices;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an array of choices")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Choices, A::Error> {
+                let mut all = Choices::default();
+                while let Some(choice) = items.next_element::<Choice>()? {
+                    let delta = choice.delta.unwrap_or_default();
+                    all.any = true;
+                    all.content |= choice.text.0 || delta.has_content();
+                    all.reasoning |= delta.has_reasoning();
+                    if choice.finish_reason.0.is_some() {
+                        all.finish_reason = choice.finish_reason.0;
+                    }
+                }
+                Ok(all)
+            }
+        }
+
+        from.deserialize_seq(Items)
+    }
+}
+
+#[derive(Default)]
+struct Choice {
+    delta: Option<Delta>,
+    text: Filled,
+    finish_reason: Reason,
+}
+
+read_from_object!(Choice, ChoiceKey {
+    Delta => delta,
+    Text => text,
+    FinishReason => finish_reason,
+});
+
+#[derive(Clone, Copy, Default)]
 struct Delta {
-    #[serde(default)]
     content: Filled,
-    #[serde(default)]
     refusal: Filled,
-    #[serde(default)]
     tool_calls: Filled,
-    #[serde(default)]
     reasoning: Filled,
-    #[serde(default)]
     reasoning_content: Filled,
 }
+
+read_from_object!(Delta, DeltaKey {
+    Content => content,
+    Refusal => refusal,
+    ToolCalls => tool_calls,
+    Reasoning => reasoning,
+    ReasoningContent => reasoning_content,
+});
 
 impl Delta {
     const fn has_content(self) -> bool {
@@ -113,79 +233,201 @@ impl Delta {
     }
 }
 
-fn usage(value: &Value) -> Option<Usage> {
-    let count = |key: &str| value.get(key).and_then(Value::as_u64);
-    Some(Usage {
-        prompt_tokens: count("prompt_tokens")?,
-        completion_tokens: count("completion_tokens")?,
-    })
-}
+/// A type that can be made of any value: engines write absent output as `null`, `""` and `[]`,
+/// and an odd type in an extra is no error of the answer.
+trait Loose: Default {
+    fn text(_: &str) -> Self {
+        Self::default()
+    }
 
-fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
-}
+    fn flag(_: bool) -> Self {
+        Self::default()
+    }
 
-/// Whether a value holds anything, whatever its type: engines write absent output as `null`,
-/// `""` and `[]`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Filled(bool);
+    fn count(_: u64) -> Self {
+        Self::other()
+    }
 
-impl<'de> Deserialize<'de> for Filled {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(FilledVisitor)
+    /// Other numbers.
+    fn other() -> Self {
+        Self::default()
+    }
+
+    fn list(_filled: bool) -> Self {
+        Self::default()
+    }
+
+    fn object<'de, A: MapAccess<'de>>(entries: A) -> Result<Self, A::Error> {
+        skip(entries).map(|_filled| Self::default())
     }
 }
 
-struct FilledVisitor;
+/// Reads an object to its end; whether there was anything in it.
+fn skip<'de, A: MapAccess<'de>>(mut entries: A) -> Result<bool, A::Error> {
+    let mut filled = false;
+    while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+        filled = true;
+    }
+    Ok(filled)
+}
 
-impl<'de> Visitor<'de> for FilledVisitor {
-    type Value = Filled;
+struct AnyValue<T>(PhantomData<T>);
+
+impl<'de, T: Loose> Visitor<'de> for AnyValue<T> {
+    type Value = T;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("any value")
     }
 
-    fn visit_unit<E>(self) -> Result<Filled, E> {
-        Ok(Filled(false))
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(T::default())
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Filled, E> {
-        Ok(Filled(!text.is_empty()))
+    fn visit_str<E>(self, text: &str) -> Result<T, E> {
+        Ok(T::text(text))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Filled, E> {
-        Ok(Filled(true))
+    fn visit_bool<E>(self, flag: bool) -> Result<T, E> {
+        Ok(T::flag(flag))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Filled, E> {
-        Ok(Filled(true))
+    fn visit_u64<E>(self, count: u64) -> Result<T, E> {
+        Ok(T::count(count))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Filled, E> {
-        Ok(Filled(true))
+    fn visit_i64<E>(self, _: i64) -> Result<T, E> {
+        Ok(T::other())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Filled, E> {
-        Ok(Filled(true))
+    fn visit_f64<E>(self, _: f64) -> Result<T, E> {
+        Ok(T::other())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Filled, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<T, A::Error> {
         let mut filled = false;
         while items.next_element::<IgnoredAny>()?.is_some() {
             filled = true;
         }
-        Ok(Filled(filled))
+        Ok(T::list(filled))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Filled, A::Error> {
-        let mut filled = false;
-        while items.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
-            filled = true;
-        }
-        Ok(Filled(filled))
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<T, A::Error> {
+        T::object(entries)
     }
+}
+
+macro_rules! read_from_anything {
+    ($($type:ident),+) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                from.deserialize_any(AnyValue(PhantomData))
+            }
+        }
+    )+};
+}
+
+read_from_anything!(Filled, Kind, Reason, Count, Tally);
+
+/// Whether a value holds anything, whatever its type.
+#[derive(Clone, Copy, Default)]
+struct Filled(bool);
+
+impl Loose for Filled {
+    fn text(text: &str) -> Self {
+        Self(!text.is_empty())
+    }
+
+    fn flag(flag: bool) -> Self {
+        Self(flag)
+    }
+
+    fn other() -> Self {
+        Self(true)
+    }
+
+    fn list(filled: bool) -> Self {
+        Self(filled)
+    }
+
+    fn object<'de, A: MapAccess<'de>>(entries: A) -> Result<Self, A::Error> {
+        skip(entries).map(Self)
+    }
+}
+
+/// What an `object` key says.
+#[derive(Clone, Copy, Default)]
+struct Kind {
+    is_error: bool,
+}
+
+impl Loose for Kind {
+    fn text(text: &str) -> Self {
+        Self {
+            is_error: text == "error",
+        }
+    }
+}
+
+/// A finish reason. An empty one is none: some servers send it with every piece.
+#[derive(Default)]
+struct Reason(Option<String>);
+
+impl Loose for Reason {
+    fn text(text: &str) -> Self {
+        Self((!text.is_empty()).then(|| text.to_owned()))
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Count(Option<u64>);
+
+impl Loose for Count {
+    fn count(count: u64) -> Self {
+        Self(Some(count))
+    }
+}
+
+/// A `usage`, as far as it is there.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    prompt: Count,
+    completion: Count,
+}
+
+impl Tally {
+    /// Half a usage is none.
+    fn whole(self) -> Option<Usage> {
+        Some(Usage {
+            prompt_tokens: self.prompt.0?,
+            completion_tokens: self.completion.0?,
+        })
+    }
+}
+
+impl Loose for Tally {
+    fn object<'de, A: MapAccess<'de>>(mut entries: A) -> Result<Self, A::Error> {
+        let mut read = Self::default();
+        while let Some(key) = entries.next_key()? {
+            match key {
+                TallyKey::PromptTokens => read.prompt = entries.next_value()?,
+                TallyKey::CompletionTokens => read.completion = entries.next_value()?,
+                TallyKey::Unknown => {
+                    entries.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(read)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum TallyKey {
+    PromptTokens,
+    CompletionTokens,
+    #[serde(other)]
+    Unknown,
 }
 
 #[cfg(test)]
@@ -195,7 +437,7 @@ mod tests {
     use super::*;
 
     fn kind(delta: &str) -> ChunkKind {
-        parse(&format!(r#"{{"choices":[{{"index":0,"delta":{delta}}}]}}"#))
+        parse(format!(r#"{{"choices":[{{"index":0,"delta":{delta}}}]}}"#).as_bytes())
             .unwrap()
             .kind
     }
@@ -215,7 +457,7 @@ mod tests {
             ChunkKind::Content
         );
         let text = r#"{"choices":[{"text":" a","finish_reason":null}]}"#;
-        assert_eq!(parse(text).unwrap().kind, ChunkKind::Content);
+        assert_eq!(parse(text.as_bytes()).unwrap().kind, ChunkKind::Content);
     }
 
     #[test]
@@ -231,22 +473,70 @@ mod tests {
         }
         let usage =
             r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}"#;
-        let payload = parse(usage).unwrap();
+        let payload = parse(usage.as_bytes()).unwrap();
         assert_eq!(payload.kind, ChunkKind::Other);
         let counted = payload.usage.unwrap();
         assert_eq!((counted.prompt_tokens, counted.completion_tokens), (5, 7));
     }
 
     #[test]
+    fn odd_usage_is_none_and_no_error() {
+        for usage in [
+            "null",
+            "3",
+            "-3",
+            "0.5",
+            "true",
+            "\"9\"",
+            "[1]",
+            "{}",
+            r#"{"prompt_tokens":null,"completion_tokens":7}"#,
+            r#"{"prompt_tokens":1,"completion_tokens":-7}"#,
+            r#"{"prompt_tokens":{"a":[1]},"completion_tokens":"7"}"#,
+        ] {
+            let event = format!(r#"{{"choices":[{{"text":"a"}}],"usage":{usage}}}"#);
+            let payload = parse(event.as_bytes()).unwrap();
+            assert_eq!((payload.usage, payload.tokens), (None, None), "{usage}");
+            assert_eq!(payload.kind, ChunkKind::Content);
+        }
+    }
+
+    #[test]
+    fn usage_beside_a_piece_counts_the_tokens_so_far() {
+        let tokens = |event: &str| parse(event.as_bytes()).unwrap().tokens;
+        let usage = r#""usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}"#;
+        let with = format!(r#"{{"choices":[{{"text":"a"}}],{usage}}}"#);
+        assert_eq!(tokens(&with), NonZeroU32::new(7));
+        assert_eq!(tokens(&format!(r#"{{"choices":[],{usage}}}"#)), None);
+        assert_eq!(tokens(&with.replace(":7", ":0")), None);
+        assert_eq!(tokens(&with.replace(":7", ":4294967296")), None);
+    }
+
+    #[test]
+    fn finish_reasons_are_words() {
+        let reason = |value: &str| {
+            let event = format!(r#"{{"choices":[{{"delta":{{}},"finish_reason":{value}}}]}}"#);
+            parse(event.as_bytes()).unwrap().finish_reason
+        };
+        assert_eq!(reason("\"stop\"").as_deref(), Some("stop"));
+        for none in ["null", "\"\"", "0", "{}"] {
+            assert_eq!(reason(none), None, "{none}");
+        }
+    }
+
+    #[test]
     fn half_a_usage_is_none() {
-        let half = parse(r#"{"usage":{"completion_tokens":7}}"#).unwrap();
+        let half = parse(br#"{"usage":{"completion_tokens":7}}"#).unwrap();
         assert_eq!(half.usage, None);
-        assert_eq!(parse(r#"{"choices":[],"usage":null}"#).unwrap().usage, None);
+        assert_eq!(
+            parse(br#"{"choices":[],"usage":null}"#).unwrap().usage,
+            None
+        );
     }
 
     #[test]
     fn errors_are_seen_in_every_shape() {
-        let message = |data: &str| parse(data).unwrap().error;
+        let message = |data: &str| parse(data.as_bytes()).unwrap().error;
         let said = |text: &str| Some(text.to_owned());
         assert_eq!(
             message(r#"{"error":{"message":"out of memory","code":500}}"#),
@@ -258,7 +548,17 @@ mod tests {
             message(r#"{"object":"error","message":"bad"}"#),
             said("bad")
         );
-        assert_eq!(message(r#"{"error":null,"choices":[]}"#), None);
+        assert_eq!(
+            message(r#"{"error":{"message":null}}"#),
+            said(r#"{"message":null}"#)
+        );
+        for none in ["null", "false", "\"\"", "{}", "[]"] {
+            let event = format!(r#"{{"error":{none},"choices":[]}}"#);
+            assert_eq!(message(&event), None, "{none}");
+        }
+        assert_eq!(error_text(b" "), " ");
+        assert_eq!(error_text(b""), no_words());
+        assert_eq!(error_text(br#"{"error":""}"#), no_words());
     }
 
     #[test]
@@ -267,19 +567,22 @@ mod tests {
             "",
             "{",
             "3",
+            "[]",
+            "[[],null,null,null]",
+            "{} {}",
             "\"x\"",
             "{\"choices\":{}}",
             "{\"choices\":[3]}",
         ] {
-            assert!(parse(bad).is_err(), "{bad}");
+            assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 
     proptest! {
         #[test]
         fn any_text_is_survived(text in r#"[\[\]{}",:a-z0-9\\ ]{0,60}"#) {
-            if let Ok(payload) = parse(&text) {
-                prop_assert!(text.contains(['{', '[']), "{payload:?}");
+            if let Ok(payload) = parse(text.as_bytes()) {
+                prop_assert!(text.contains('{'), "{payload:?}");
             }
         }
     }

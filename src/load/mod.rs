@@ -1,146 +1,39 @@
 //! A schedule in, request traces out.
 //!
-//! [`drive`] keeps the asked-for number of requests in flight against an endpoint and records raw
-//! times, nothing else: what they mean is `measure`'s business. A chunk is stamped when its bytes
-//! arrive, before decoding, parsing or counting.
+//! [`drive`] sends requests to an endpoint, in a closed or an open loop, and records raw times,
+//! nothing else: what they mean is `measure`'s business. A chunk is stamped when its bytes arrive
+//! at the kernel, before decoding, parsing or counting, and the driver writes down how well it
+//! kept up itself.
 
+mod audit;
 mod body;
+mod clock;
 mod driver;
 mod event;
-mod link;
+#[cfg(test)]
+mod fuzz;
+mod head;
+mod http1;
+#[cfg(test)]
+mod odd_http;
+mod reply;
+mod shape;
+#[cfg(test)]
+mod shapes;
+mod socket;
 mod sse;
-mod stamp;
 mod stream;
 mod target;
+mod trace;
 
-use std::{num::NonZeroU32, time::Duration};
-
-use serde::{Deserialize, Serialize};
-
-pub use body::request_body;
-pub use driver::drive;
-pub use sse::{Decoder, MAX_EVENT_BYTES, SseError, SseEvent};
-pub use target::{ApiPath, Target};
-
-/// How requests arrive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrivals {
-    /// Closed loop: as soon as one of `concurrency` requests ends, the next is sent.
-    Closed {
-        /// Requests kept in flight.
-        concurrency: NonZeroU32,
-    },
-}
-
-/// What is known about one request: raw times as offsets from the scenario's start, on the
-/// monotonic clock.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RequestTrace {
-    /// Position in the scenario; the same index is the same prompt in every run.
-    pub index: u32,
-    /// When it was due. Equals `sent_at` in a closed loop.
-    pub scheduled_at: Duration,
-    /// Just before its first byte was handed to the kernel, on an open connection.
-    pub sent_at: Duration,
-    /// What arrived, in order.
-    pub chunks: Vec<ChunkArrival>,
-    /// When the last byte (or the error) arrived.
-    pub finished_at: Duration,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Tokens as the server counted them.
-    pub usage: Option<Usage>,
-    /// The server's finish reason.
-    pub finish_reason: Option<String>,
-    /// What went wrong, for people; at most 300 characters.
-    pub error: Option<String>,
-}
-
-/// One stream event that carried something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChunkArrival {
-    /// When its bytes arrived.
-    pub at: Duration,
-    /// What it carried.
-    pub kind: ChunkKind,
-    /// Whether it came in the same read as the event before it: its own time is then unknown,
-    /// `at` is an upper bound.
-    pub coalesced: bool,
-}
-
-/// What a stream event carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChunkKind {
-    /// Non-empty `content`, `text` or `tool_calls`.
-    Content,
-    /// Non-empty `reasoning` or `reasoning_content`.
-    Reasoning,
-    /// A role, an empty delta, a finish reason, usage: no output.
-    Other,
-}
-
-impl ChunkKind {
-    /// Whether the event carried output of the model.
-    pub const fn is_output(self) -> bool {
-        matches!(self, Self::Content | Self::Reasoning)
-    }
-}
-
-/// Token counts from the server's `usage`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Tokens of the prompt.
-    pub prompt_tokens: u64,
-    /// Tokens of the answer.
-    pub completion_tokens: u64,
-}
-
-/// How a request ended: exactly one of these (design §5.9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// A complete stream with output.
-    Ok,
-    /// A status other than 200, or no answer at all.
-    HttpError,
-    /// An error object inside a 200 stream, or an event that is no JSON.
-    StreamError,
-    /// The stream ended without finish reason, `[DONE]` or terminator.
-    Truncated,
-    /// A complete stream without any output.
-    Empty,
-    /// Too slow.
-    Timeout,
-    /// Stopped by us.
-    Cancelled,
-}
-
-impl Outcome {
-    /// Every outcome, in the order reports list them.
-    pub const ALL: [Self; 7] = [
-        Self::Ok,
-        Self::HttpError,
-        Self::StreamError,
-        Self::Truncated,
-        Self::Empty,
-        Self::Timeout,
-        Self::Cancelled,
-    ];
-
-    /// The name used in files.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::HttpError => "http_error",
-            Self::StreamError => "stream_error",
-            Self::Truncated => "truncated",
-            Self::Empty => "empty",
-            Self::Timeout => "timeout",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
+pub use audit::{ClientAudit, DriveReport, Stopped};
+pub use driver::{DriveOptions, Receiver, drive};
+#[doc(hidden)]
+pub use reply::replay;
+pub use target::Target;
+pub use trace::{
+    Asked, ChunkArrival, ChunkKind, Outcome, Phases, RequestTrace, StampSource, Usage,
+};
 
 /// Why a scenario could not be driven at all. A failed request is not an error: it is a trace.
 #[derive(Debug, thiserror::Error)]
@@ -162,4 +55,33 @@ pub enum LoadError {
         #[source]
         source: std::io::Error,
     },
+    /// The host's name has no address.
+    #[error("cannot find the host of {url}")]
+    Resolve {
+        /// The endpoint.
+        url: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// More connections than the system allows.
+    #[error(
+        "this load needs {needed} open files and the system allows {allowed}: raise the hard limit (`ulimit -Hn`), or lower the concurrency"
+    )]
+    Files {
+        /// Connections and what else is open.
+        needed: u64,
+        /// The limit.
+        allowed: u64,
+    },
+    /// The system refused what the driver's threads need.
+    #[error("the load driver cannot run")]
+    Loop {
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A thread ended where it must not.
+    #[error("a thread of the load driver has died: this is a bug in kitt")]
+    Died,
 }

@@ -3,23 +3,32 @@
 //! Follows the event stream format of the WHATWG HTML standard (§9.2.6): lines end in LF, CR or
 //! CRLF, a leading byte order mark and comments are skipped, several `data` lines are joined by
 //! LF, an event that the end of the stream cuts off is dropped. However the bytes are cut into
-//! pieces, the events are the same.
+//! pieces, the events are the same. Names and data are bytes: whoever reads them decides what
+//! bytes that are no UTF-8 mean.
+//!
+//! Engines send one `data` line per event and one event per write, so that an event mostly lies
+//! whole in what a read brought: it is handed out as a slice of that. Only what reads cut is
+//! copied.
 
-/// Longest event that is kept, in bytes: 1 MiB.
-pub const MAX_EVENT_BYTES: usize = 1 << 20;
+use memchr::memchr2;
+
+/// Longest event that is kept, in bytes: 4 MiB.
+pub(super) const MAX_EVENT_BYTES: usize = 4 << 20;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One event.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SseEvent {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Event<'a> {
     /// The `event` field; empty when there was none.
-    pub event: String,
+    pub(super) name: &'a [u8],
     /// The `data` fields, joined by LF.
-    pub data: String,
+    pub(super) data: &'a [u8],
 }
 
 /// A stream that is no event stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SseError {
+pub(super) enum SseError {
     /// A line, or an event's lines together, are longer than the limit.
     #[error("an event of the stream is longer than {limit} bytes")]
     TooLong {
@@ -30,19 +39,31 @@ pub enum SseError {
 
 /// An incremental decoder. Holds at most one event's bytes.
 #[derive(Debug)]
-pub struct Decoder {
-    /// The line so far, without its end.
-    line: Vec<u8>,
+pub(super) struct Decoder {
+    /// The line so far, when a piece ended inside it.
+    held: Vec<u8>,
     /// Whether the last byte was a CR, so that an LF now belongs to it.
     after_cr: bool,
     /// Whether no line has ended yet: only there a byte order mark is skipped.
     at_start: bool,
     /// The event's name so far.
-    name: String,
-    /// The event's data so far; `None` before its first `data` line.
-    data: Option<String>,
+    name: Vec<u8>,
+    /// The event's data so far.
+    data: Vec<u8>,
+    progress: Progress,
     limit: usize,
     failed: bool,
+}
+
+/// How far the event is whose lines were put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// There was no `data` line yet: an event without one is none.
+    Empty,
+    /// There was a `data` line.
+    Data,
+    /// Name and data were handed out and are to be forgotten.
+    Spent,
 }
 
 impl Default for Decoder {
@@ -53,99 +74,156 @@ impl Default for Decoder {
 
 impl Decoder {
     /// A decoder that refuses lines and events longer than `limit` bytes.
-    pub fn with_limit(limit: usize) -> Self {
+    pub(super) const fn with_limit(limit: usize) -> Self {
         Self {
-            line: Vec::new(),
+            held: Vec::new(),
             after_cr: false,
             at_start: true,
-            name: String::new(),
-            data: None,
+            name: Vec::new(),
+            data: Vec::new(),
+            progress: Progress::Empty,
             limit,
             failed: false,
         }
     }
 
-    /// Takes the next bytes and appends the events they complete to `events`.
+    /// Makes ready for another stream; the allocations stay.
+    pub(super) fn reset(&mut self) {
+        self.held.clear();
+        self.after_cr = false;
+        self.at_start = true;
+        self.forget();
+        self.failed = false;
+    }
+
+    /// Takes bytes off the front of `rest` up to the end of the next event, or all when they
+    /// complete none.
     ///
     /// # Errors
-    /// [`SseError::TooLong`]; events before the long one are appended all the same, and every
-    /// later call fails too.
-    pub fn push(&mut self, bytes: &[u8], events: &mut Vec<SseEvent>) -> Result<(), SseError> {
-        if self.failed {
-            return Err(self.too_long());
+    /// [`SseError::TooLong`]; so does every later call.
+    pub(super) fn next<'s, 'a: 's>(
+        &'s mut self,
+        rest: &mut &'a [u8],
+    ) -> Result<Option<Event<'s>>, SseError> {
+        if self.progress == Progress::Spent {
+            self.forget();
         }
-        let mut rest = bytes;
         if self.after_cr && !rest.is_empty() {
-            rest = rest.strip_prefix(b"\n").unwrap_or(rest);
+            *rest = rest.strip_prefix(b"\n").unwrap_or(rest);
             self.after_cr = false;
         }
-        while let Some(end) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        if self.held.is_empty()
+            && self.progress == Progress::Empty
+            && self.name.is_empty()
+            && !self.failed
+            && let Some((data, after)) = whole_event(rest, self.limit)
+        {
+            self.at_start = false;
+            *rest = after;
+            return Ok(Some(Event { name: b"", data }));
+        }
+        while let Some(end) = memchr2(b'\n', b'\r', rest) {
             let (line, tail) = rest.split_at(end);
-            self.keep(line)?;
-            self.end_line(events);
-            rest = match tail {
+            self.check(line.len())?;
+            *rest = match tail {
                 [b'\r', b'\n', after @ ..] | [_, after @ ..] => after,
                 [] => &[],
             };
             self.after_cr = tail == b"\r";
+            if self.end_line(line) {
+                self.progress = Progress::Spent;
+                return Ok(Some(Event {
+                    name: &self.name,
+                    data: &self.data,
+                }));
+            }
         }
-        self.keep(rest)
+        self.check(rest.len())?;
+        self.held.extend_from_slice(rest);
+        *rest = &[];
+        Ok(None)
     }
 
-    fn too_long(&self) -> SseError {
-        SseError::TooLong { limit: self.limit }
+    fn forget(&mut self) {
+        self.name.clear();
+        self.data.clear();
+        self.progress = Progress::Empty;
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> Result<(), SseError> {
-        let data = self.data.as_ref().map_or(0, String::len);
-        if self.line.len() + bytes.len() + data > self.limit {
-            self.failed = true;
-            return Err(self.too_long());
+    /// Whether `more` bytes of a line still fit.
+    fn check(&mut self, more: usize) -> Result<(), SseError> {
+        self.failed |= self.held.len() + more + self.data.len() > self.limit;
+        if self.failed {
+            return Err(SseError::TooLong { limit: self.limit });
         }
-        self.line.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn end_line(&mut self, events: &mut Vec<SseEvent>) {
-        let line = std::mem::take(&mut self.line);
-        let mut bytes = line.as_slice();
-        if std::mem::take(&mut self.at_start) {
-            bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    /// Ends the line whose last bytes are `line`; whether it completes an event.
+    fn end_line(&mut self, line: &[u8]) -> bool {
+        if self.held.is_empty() {
+            return self.whole_line(line);
         }
-        if bytes.is_empty() {
-            self.dispatch(events);
-        } else {
-            self.field(&String::from_utf8_lossy(bytes));
-        }
+        let mut held = std::mem::take(&mut self.held);
+        held.extend_from_slice(line);
+        let completes = self.whole_line(&held);
         // The allocation serves the next line.
-        self.line = line;
-        self.line.clear();
+        held.clear();
+        self.held = held;
+        completes
     }
 
-    fn dispatch(&mut self, events: &mut Vec<SseEvent>) {
-        let event = std::mem::take(&mut self.name);
-        if let Some(data) = self.data.take() {
-            events.push(SseEvent { event, data });
+    fn whole_line(&mut self, mut line: &[u8]) -> bool {
+        if std::mem::take(&mut self.at_start) {
+            line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         }
+        if line.is_empty() {
+            let completes = self.progress == Progress::Data;
+            if !completes {
+                self.name.clear();
+            }
+            return completes;
+        }
+        self.field(line);
+        false
     }
 
     /// A line that starts with a colon has an empty field name: a comment, ignored like every
     /// unknown field.
-    fn field(&mut self, line: &str) {
-        let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
+    fn field(&mut self, line: &[u8]) {
+        let end = memchr::memchr(b':', line).unwrap_or(line.len());
+        let (name, value) = line.split_at(end);
+        let value = value.strip_prefix(b":").unwrap_or(value);
+        let value = value.strip_prefix(b" ").unwrap_or(value);
         match name {
-            "data" => match &mut self.data {
-                Some(data) => {
-                    data.push('\n');
-                    data.push_str(value);
+            b"data" => {
+                if self.progress == Progress::Data {
+                    self.data.push(b'\n');
                 }
-                None => self.data = Some(value.to_owned()),
-            },
-            "event" => value.clone_into(&mut self.name),
+                self.progress = Progress::Data;
+                self.data.extend_from_slice(value);
+            }
+            b"event" => {
+                self.name.clear();
+                self.name.extend_from_slice(value);
+            }
             _ => {}
         }
     }
+}
+
+/// The data of an event that is one `data` line at the front of `bytes`, and what follows it.
+fn whole_event(bytes: &[u8], limit: usize) -> Option<(&[u8], &[u8])> {
+    let field = bytes.strip_prefix(b"data:")?;
+    let end = memchr2(b'\n', b'\r', field)?;
+    if b"data:".len() + end > limit {
+        return None;
+    }
+    let (value, tail) = field.split_at(end);
+    let ([b'\n', b'\n', after @ ..] | [b'\r', b'\n', b'\r', b'\n', after @ ..]) = tail else {
+        return None;
+    };
+    Some((value.strip_prefix(b" ").unwrap_or(value), after))
 }
 
 #[cfg(test)]
@@ -154,20 +232,35 @@ mod tests {
 
     use super::*;
 
-    fn decode(pieces: &[&[u8]], limit: usize) -> (Vec<SseEvent>, Result<(), SseError>) {
+    /// Name and data.
+    type Owned = (String, String);
+
+    fn owned(event: Event<'_>) -> Owned {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(event.name), text(event.data))
+    }
+
+    fn decode(pieces: &[&[u8]], limit: usize) -> (Vec<Owned>, Result<(), SseError>) {
         let mut decoder = Decoder::with_limit(limit);
         let mut events = Vec::new();
-        let mut end = Ok(());
         for piece in pieces {
-            end = decoder.push(piece, &mut events);
+            let mut rest = *piece;
+            loop {
+                match decoder.next(&mut rest) {
+                    Ok(Some(event)) => events.push(owned(event)),
+                    Ok(None) => break,
+                    Err(error) => return (events, Err(error)),
+                }
+            }
+            assert!(rest.is_empty());
         }
-        (events, end)
+        (events, Ok(()))
     }
 
     fn data(bytes: &[u8]) -> Vec<String> {
         let (events, end) = decode(&[bytes], MAX_EVENT_BYTES);
         assert_eq!(end, Ok(()));
-        events.into_iter().map(|event| event.data).collect()
+        events.into_iter().map(|(_, data)| data).collect()
     }
 
     #[test]
@@ -211,16 +304,13 @@ mod tests {
         assert_eq!(data(b"data: a\n\ndata: cut"), ["a"]);
         assert_eq!(data(b"data: a\n\ndata: cut\n"), ["a"]);
         let (events, _) = decode(&[b"event: error\ndata: {}\n\ndata: x\n\n"], 100);
-        assert_eq!(
-            (events[0].event.as_str(), events[1].event.as_str()),
-            ("error", "")
-        );
+        assert_eq!((events[0].0.as_str(), events[1].0.as_str()), ("error", ""));
     }
 
     #[test]
     fn a_letter_cut_in_two_is_whole_again() {
         let (events, _) = decode(&[b"data: caf\xc3", b"\xa9\n\n"], 100);
-        assert_eq!(events[0].data, "café");
+        assert_eq!(events[0].1, "café");
     }
 
     #[test]
@@ -257,7 +347,7 @@ mod tests {
         #[test]
         fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let (events, end) = decode(&[&bytes], 64);
-            prop_assert!(end.is_err() || events.iter().all(|event| event.data.len() <= 64 * 3));
+            prop_assert!(end.is_err() || events.iter().all(|(_, data)| data.len() <= 64 * 3));
         }
     }
 }

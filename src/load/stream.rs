@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::{
     ChunkArrival, Outcome, Usage,
     event::{self, Payload},
-    sse::{Decoder, SseEvent},
+    shape::Shape,
+    sse::{Decoder, Event},
 };
 
 /// Longest error text that is kept, in characters.
@@ -31,18 +32,33 @@ pub(super) enum End {
     Cancelled,
 }
 
-/// An answer as far as it has arrived.
+/// One read of the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Read {
+    /// When its last byte arrived.
+    pub(super) at: Duration,
+    /// The socket was last seen empty this long before `at`.
+    pub(super) slack: Duration,
+}
+
+/// An answer's event stream as far as it has arrived.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     decoder: Decoder,
-    events: Vec<SseEvent>,
+    shape: Shape,
+    record: Record,
+}
+
+/// What the events said.
+#[derive(Debug, Default)]
+struct Record {
     chunks: Vec<ChunkArrival>,
     usage: Option<Usage>,
     finish_reason: Option<String>,
     /// Whether `[DONE]` was seen.
     done: bool,
     error: Option<String>,
-    /// The read that brought the chunk before.
+    /// Number of the read that brought the latest chunk.
     last_read: Option<u64>,
 }
 
@@ -54,38 +70,55 @@ pub(super) struct Answer {
     pub(super) usage: Option<Usage>,
     pub(super) finish_reason: Option<String>,
     pub(super) error: Option<String>,
+    /// The answer's HTTP status; `None` when there was no answer.
+    pub(super) status: Option<u16>,
+    /// What the server said about when to come again: seconds, or a date.
+    pub(super) retry_after: Option<String>,
 }
 
 impl Stream {
-    /// Takes a piece of the body that arrived `at` with read number `read`.
-    pub(super) fn feed(&mut self, bytes: &[u8], at: Duration, read: u64) {
-        if self.failed() || self.done {
-            return;
-        }
-        let mut events = std::mem::take(&mut self.events);
-        let decoded = self.decoder.push(bytes, &mut events);
-        for event in events.drain(..) {
-            self.take(&event, at, read);
-        }
-        self.events = events;
-        if let Err(error) = decoded {
-            self.reject(&error.to_string());
+    /// Makes ready for another answer; the decoder's allocations stay.
+    pub(super) fn reset(&mut self) {
+        self.decoder.reset();
+        self.shape.reset();
+        self.record = Record::default();
+    }
+
+    /// Takes a piece of the body that came in `read`, the connection's read of that `number`.
+    ///
+    /// An event has the time of the read that completed it. When more of the stream followed it
+    /// in the same read, it can have arrived any time since the socket was last empty.
+    pub(super) fn feed(&mut self, bytes: &[u8], read: Read, number: u64) {
+        let mut rest = bytes;
+        while !self.is_settled() {
+            if self.record.last_read == Some(number) && !rest.trim_ascii_start().is_empty() {
+                self.record.loosen(read.slack);
+            }
+            match self.decoder.next(&mut rest) {
+                Ok(Some(event)) => self.record.take(&event, &mut self.shape, read.at, number),
+                Ok(None) => return,
+                Err(error) => self.record.reject(&error.to_string()),
+            }
         }
     }
 
     /// Notes an error: the answer is worthless.
     pub(super) fn reject(&mut self, why: &str) {
-        self.error = Some(clip(why));
+        self.record.reject(why);
     }
 
     /// Whether an error was met: what follows does not matter.
     pub(super) const fn failed(&self) -> bool {
-        self.error.is_some()
+        self.record.error.is_some()
     }
 
     /// Whether the server said that nothing follows.
     pub(super) const fn done(&self) -> bool {
-        self.done
+        self.record.done
+    }
+
+    const fn is_settled(&self) -> bool {
+        self.done() || self.failed()
     }
 
     /// Judges the answer.
@@ -93,11 +126,12 @@ impl Stream {
     /// It is complete when `[DONE]` was seen, or a finish reason and then the regular end of the
     /// HTTP message. `[DONE]` is a habit that not every server has; the end of the
     /// message alone proves nothing, because a proxy in front of a crashed engine sends it too.
-    pub(super) fn conclude(self, end: End) -> Answer {
-        let has_output = self.chunks.iter().any(|chunk| chunk.kind.is_output());
-        let finished = self.done || (self.finish_reason.is_some() && end == End::Complete);
+    pub(super) fn conclude(&mut self, end: End) -> Answer {
+        let record = std::mem::take(&mut self.record);
+        let has_output = record.chunks.iter().any(|chunk| chunk.kind.is_output());
+        let finished = record.done || (record.finish_reason.is_some() && end == End::Complete);
         let (outcome, error) = match end {
-            _ if self.error.is_some() => (Outcome::StreamError, self.error),
+            _ if record.error.is_some() => (Outcome::StreamError, record.error),
             End::Complete | End::Broken(_) | End::Stopped | End::TimedOut(_) | End::Cancelled
                 if finished =>
             {
@@ -121,46 +155,62 @@ impl Stream {
             End::Cancelled => (Outcome::Cancelled, None),
         };
         Answer {
-            chunks: self.chunks,
+            chunks: record.chunks,
             outcome,
-            usage: self.usage,
-            finish_reason: self.finish_reason,
+            usage: record.usage,
+            finish_reason: record.finish_reason,
             error,
+            status: None,
+            retry_after: None,
         }
     }
+}
 
-    fn take(&mut self, event: &SseEvent, at: Duration, read: u64) {
-        let data = event.data.trim();
-        if self.done || self.failed() || data.is_empty() {
-            return;
-        }
-        if data == "[DONE]" {
+impl Record {
+    fn take(&mut self, event: &Event<'_>, shape: &mut Shape, at: Duration, read: u64) {
+        let data = event.data.trim_ascii();
+        if event.name == b"error" {
+            self.reject(&event::error_text(data));
+        } else if data == b"[DONE]" {
             self.done = true;
-            return;
-        }
-        match event::parse(data) {
-            Ok(payload) => self.note(event, payload, at, read),
-            Err(error) => self.reject(&format!("an event is no valid JSON ({error}): {data}")),
+        } else if !data.is_empty() {
+            match shape.parse(data) {
+                Ok(payload) => self.note(payload, at, read),
+                Err(error) => {
+                    let shown = String::from_utf8_lossy(data);
+                    self.reject(&format!("an event is no valid JSON ({error}): {shown}"));
+                }
+            }
         }
     }
 
-    fn note(&mut self, event: &SseEvent, payload: Payload, at: Duration, read: u64) {
+    fn note(&mut self, payload: Payload, at: Duration, read: u64) {
         if let Some(error) = payload.error {
             self.reject(&error);
             return;
         }
-        if event.event == "error" {
-            self.reject(&event.data);
-            return;
-        }
         self.chunks.push(ChunkArrival {
-            at,
-            kind: payload.kind,
             coalesced: self.last_read == Some(read),
+            tokens: payload.tokens,
+            ..ChunkArrival::new(at, payload.kind)
         });
         self.last_read = Some(read);
         self.usage = payload.usage.or(self.usage);
-        self.finish_reason = payload.finish_reason.or_else(|| self.finish_reason.take());
+        if payload.finish_reason.is_some() {
+            self.finish_reason = payload.finish_reason;
+        }
+    }
+
+    /// The latest chunk was not the last thing its read brought.
+    fn loosen(&mut self, slack: Duration) {
+        if let Some(chunk) = self.chunks.last_mut() {
+            let micros = slack.as_nanos().div_ceil(1000);
+            chunk.slack_us = u32::try_from(micros).unwrap_or(u32::MAX);
+        }
+    }
+
+    fn reject(&mut self, why: &str) {
+        self.error = Some(clip(why));
     }
 }
 
@@ -189,7 +239,11 @@ mod tests {
     fn fed(pieces: &[&str]) -> Stream {
         let mut stream = Stream::default();
         for (read, piece) in (1_u64..).zip(pieces) {
-            stream.feed(piece.as_bytes(), Duration::from_millis(read), read);
+            let of = Read {
+                at: Duration::from_millis(read),
+                slack: Duration::from_micros(700),
+            };
+            stream.feed(piece.as_bytes(), of, read);
         }
         stream
     }

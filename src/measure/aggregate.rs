@@ -1,28 +1,21 @@
-//! The traces of one scenario to its [`Measurement`]. Pure.
-//!
-//! Latency statistics are over good requests only; counts are over all. Throughput is over the
-//! steady-state [`window`](super::window).
+//! The traces of one scenario, all at once, to its [`Measurement`]. Pure.
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::num::NonZeroU32;
 
 use super::{
     MeasureError, Measurement,
-    gpu::{GpuNumbers, gpu_metrics},
-    quantile::{mean, quantile, sorted},
-    request::{RequestTimes, request_times},
-    validity::{Findings, judge},
-    window::{Flow, Window, window},
+    accumulator::{Accumulator, Ending, Seen},
+    spec::MeasureSpec,
 };
 use crate::{
-    load::{Outcome, RequestTrace, Usage},
+    load::{ClientAudit, RequestTrace, Stopped},
     plan::PlannedRequest,
-    telemetry::GpuTrace,
+    telemetry::{GpuTrace, HostLoad},
 };
 
-const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)];
-
-/// Measures one scenario: `planned` is what was to be sent, `traces` what happened, `gpu` what
-/// was seen meanwhile.
+/// Measures a closed loop whose traces are all at hand: the [`Accumulator`], fed from a slice and
+/// without a driver's account of itself. `planned` is what was to be sent, `traces` what
+/// happened, `gpu` what was seen meanwhile.
 ///
 /// # Errors
 /// [`MeasureError::NoRequests`]: nothing was sent.
@@ -32,187 +25,32 @@ pub fn measure(
     concurrency: NonZeroU32,
     gpu: Option<&GpuTrace>,
 ) -> Result<Measurement, MeasureError> {
-    if traces.is_empty() {
-        return Err(MeasureError::NoRequests);
-    }
-    let times: Vec<(u32, RequestTimes)> = traces
-        .iter()
-        .filter_map(|trace| Some((trace.index, request_times(trace)?)))
-        .collect();
-    let mut numbers = Numbers::default();
-    numbers.latencies(&times);
-    let window = window(traces, concurrency);
-    let flow = window.as_ref().map(|window| window.flow(traces));
-    if let (Some(window), Some(flow)) = (&window, &flow) {
-        numbers.throughput(window, flow);
-    }
-    let outcomes = outcomes(traces);
-    let error_rate = error_rate(traces);
-    numbers.put("error_rate", error_rate);
-    let seen = gpu.zip(window.as_ref()).map(|(trace, window)| {
-        let tokens = flow.and_then(|flow| flow.output_tokens);
-        gpu_metrics(trace, window.start..window.end, tokens)
-    });
-    let GpuNumbers { metrics, notes } = seen.unwrap_or_default();
-    numbers.metrics.extend(metrics);
-    let coalesced_share = coalesced_share(&times);
-    let (validity, notes) = judge(&Findings {
-        planned,
-        traces,
-        concurrency,
-        window: window.as_ref(),
-        error_rate,
-        coalesced_share,
-        gpu_notes: notes,
-    });
-    Ok(Measurement {
-        metrics: numbers.metrics,
-        samples: numbers.samples,
-        outcomes,
-        sent: traces.len() as u64,
-        ok: times.len() as u64,
-        output_tokens_mean: mean_usage(traces, |usage| usage.completion_tokens),
-        input_tokens_mean: mean_usage(traces, |usage| usage.prompt_tokens),
-        window_s: window.map(|window| window.seconds()),
-        coalesced_share,
-        validity,
-        notes,
-        per_request: per_request(planned, &times),
-    })
-}
-
-/// Metrics and how many samples each quantity rests on.
-#[derive(Default)]
-struct Numbers {
-    metrics: BTreeMap<String, f64>,
-    samples: BTreeMap<String, u64>,
-}
-
-impl Numbers {
-    /// Keeps a number that was measured; a number that is none is not kept.
-    fn put(&mut self, name: &str, value: Option<f64>) {
-        if let Some(value) = value.filter(|value| value.is_finite()) {
-            self.metrics.insert(name.to_owned(), value);
-        }
-    }
-
-    fn summary(&mut self, quantity: &str, values: &[f64]) {
-        if values.is_empty() {
-            return;
-        }
-        let values = sorted(values);
-        let mut put = |statistic: &str, value| self.put(&format!("{quantity}.{statistic}"), value);
-        put("mean", mean(&values));
-        put("min", values.first().copied());
-        put("max", values.last().copied());
-        for (name, p) in QUANTILES {
-            put(name, quantile(&values, p));
-        }
-        let count = values.len() as u64;
-        self.samples.insert(quantity.to_owned(), count);
-    }
-
-    fn latencies(&mut self, times: &[(u32, RequestTimes)]) {
-        let of = |pick: fn(&RequestTimes) -> Option<f64>| -> Vec<f64> {
-            times.iter().filter_map(|(_, times)| pick(times)).collect()
-        };
-        self.summary("ttft_ms", &of(|times| Some(times.ttft_ms)));
-        self.summary("e2e_ms", &of(|times| Some(times.e2e_ms)));
-        self.summary("tpot_ms", &of(|times| times.tpot_ms));
-        // Every gap of every request: a stall must show in the tail.
-        let gaps: Vec<f64> = times
-            .iter()
-            .flat_map(|(_, times)| times.itl_ms.iter().copied())
-            .collect();
-        self.summary("itl_ms", &gaps);
-    }
-
-    fn throughput(&mut self, window: &Window, flow: &Flow) {
-        let seconds = window.seconds();
-        if flow.touching == 0 {
-            return;
-        }
-        let total = flow.output_tokens.zip(flow.prompt_tokens);
-        let rates = [
-            ("output_tps", flow.output_tokens),
-            ("total_tps", total.map(|(output, prompt)| output + prompt)),
-            ("request_rps", Some(flow.requests)),
-        ];
-        for (name, amount) in rates {
-            if let Some(amount) = amount {
-                self.put(name, Some(amount / seconds));
-                self.samples.insert(name.to_owned(), flow.touching);
-            }
-        }
-    }
-}
-
-fn outcomes(traces: &[RequestTrace]) -> BTreeMap<String, u64> {
-    let mut counts = BTreeMap::new();
+    let count = u32::try_from(planned.len()).unwrap_or(u32::MAX);
+    let mut accumulator = Accumulator::new(MeasureSpec::closed(concurrency, Some(count)));
     for trace in traces {
-        *counts.entry(trace.outcome.name().to_owned()).or_default() += 1;
+        accumulator.add(trace);
     }
-    counts
-}
-
-/// Failed requests over those that were left to end; stopping one is nobody's error.
-fn error_rate(traces: &[RequestTrace]) -> Option<f64> {
-    let ended = traces
-        .iter()
-        .filter(|trace| trace.outcome != Outcome::Cancelled);
-    let (mut all, mut failed) = (0_u64, 0_u64);
-    for trace in ended {
-        all += 1;
-        failed += u64::from(trace.outcome != Outcome::Ok);
-    }
-    (all > 0).then(|| failed as f64 / all as f64)
-}
-
-/// Share of the gaps between output chunks that have no time of their own.
-fn coalesced_share(times: &[(u32, RequestTimes)]) -> Option<f64> {
-    let gaps: usize = times.iter().map(|(_, times)| times.itl_ms.len()).sum();
-    let coalesced: usize = times.iter().map(|(_, times)| times.coalesced_gaps).sum();
-    (gaps > 0).then(|| coalesced as f64 / gaps as f64)
-}
-
-fn mean_usage(traces: &[RequestTrace], count: fn(&Usage) -> u64) -> Option<f64> {
-    let counts: Vec<f64> = traces
-        .iter()
-        .filter(|trace| trace.outcome == Outcome::Ok)
-        .filter_map(|trace| Some(count(trace.usage.as_ref()?) as f64))
-        .collect();
-    mean(&counts)
-}
-
-fn per_request(
-    planned: &[PlannedRequest],
-    times: &[(u32, RequestTimes)],
-) -> BTreeMap<String, Vec<Option<f64>>> {
-    let by_index: BTreeMap<u32, &RequestTimes> =
-        times.iter().map(|(index, times)| (*index, times)).collect();
-    let column = |pick: fn(&RequestTimes) -> Option<f64>| -> Vec<Option<f64>> {
-        let value = |request: &PlannedRequest| by_index.get(&request.index).copied().and_then(pick);
-        planned.iter().map(value).collect()
+    let (began, ended) = accumulator.span().unwrap_or_default();
+    let ending = Ending {
+        began,
+        ended,
+        stopped: &Stopped::Exhausted,
+        client: &ClientAudit::default(),
+        host: &HostLoad::default(),
     };
-    BTreeMap::from([
-        ("ttft_ms".to_owned(), column(|times| Some(times.ttft_ms))),
-        ("e2e_ms".to_owned(), column(|times| Some(times.e2e_ms))),
-        ("tpot_ms".to_owned(), column(|times| times.tpot_ms)),
-        ("itl_ms".to_owned(), column(RequestTimes::itl_mean_ms)),
-    ])
+    accumulator.end(&ending, Seen { gpu, server: None })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::{super::request::tests::trace, *};
-    use crate::measure::Validity;
+    use crate::{load::Outcome, measure::Validity};
 
     fn plan(count: u32, tokens: u32) -> Vec<PlannedRequest> {
-        let request = |index| PlannedRequest {
-            index,
-            prompt: String::new(),
-            output_tokens: NonZeroU32::new(tokens).unwrap(),
-        };
+        let tokens = NonZeroU32::new(tokens).unwrap();
+        let request = |index| PlannedRequest::text(index, String::new(), tokens);
         (0..count).map(request).collect()
     }
 

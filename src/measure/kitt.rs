@@ -7,11 +7,10 @@ use std::num::NonZeroU32;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Measurement,
+    Measurement, RequestRecord,
     quantile::{deviation, mean, median, quantile, sorted},
-    request::{RequestTimes, request_times},
 };
-use crate::{load::RequestTrace, plan::Test};
+use crate::plan::Test;
 
 /// A latency within this share of the settled one counts as settled.
 const SETTLED: f64 = 0.1;
@@ -23,10 +22,8 @@ const LEAST_FOR_SETTLING: usize = 4;
 pub struct KittPoint<'a> {
     /// Requests kept in flight.
     pub concurrency: NonZeroU32,
-    /// Its numbers.
+    /// Its numbers, of single requests too.
     pub measurement: &'a Measurement,
-    /// Its traces, by index.
-    pub traces: &'a [RequestTrace],
 }
 
 /// The keys KITT writes for `test`. `points` are the scenarios that belong to it: several for
@@ -41,10 +38,9 @@ pub struct KittPoint<'a> {
 /// - `batch_inference`: `throughput_at_N` is output tokens per second, `latency_at_N` the mean
 ///   end-to-end latency in milliseconds.
 pub fn kitt_metrics(test: Test, points: &[KittPoint<'_>]) -> Map<String, Value> {
-    let requests: Vec<Request> = points
+    let requests: Vec<RequestRecord> = points
         .iter()
-        .flat_map(|point| point.traces)
-        .filter_map(Request::of)
+        .flat_map(|point| point.measurement.requests.iter().copied())
         .collect();
     let mut keys = match test {
         Test::Throughput => throughput(&requests),
@@ -52,35 +48,24 @@ pub fn kitt_metrics(test: Test, points: &[KittPoint<'_>]) -> Map<String, Value> 
         Test::StreamingLatency => streaming_latency(&requests),
         Test::WarmupAnalysis => warmup_analysis(&requests),
         Test::BatchInference => return batch_inference(points),
+        Test::Custom => Map::new(),
     };
     keys.insert("total_iterations".to_owned(), requests.len().into());
     keys
 }
 
-/// A good request.
-struct Request {
-    index: u32,
-    times: RequestTimes,
-    tokens: Option<f64>,
+/// Output tokens, where there were any.
+fn tokens(request: &RequestRecord) -> Option<f64> {
+    let tokens = request.tokens?;
+    (tokens > 0).then_some(tokens as f64)
 }
 
-impl Request {
-    fn of(trace: &RequestTrace) -> Option<Self> {
-        let tokens = trace.usage.map(|usage| usage.completion_tokens as f64);
-        Some(Self {
-            index: trace.index,
-            times: request_times(trace)?,
-            tokens: tokens.filter(|tokens| *tokens > 0.0),
-        })
-    }
-}
-
-fn each(requests: &[Request], value: impl Fn(&Request) -> Option<f64>) -> Vec<f64> {
+fn each(requests: &[RequestRecord], value: impl Fn(&RequestRecord) -> Option<f64>) -> Vec<f64> {
     requests.iter().filter_map(value).collect()
 }
 
-fn latencies(requests: &[Request]) -> Vec<f64> {
-    each(requests, |request| Some(request.times.e2e_ms))
+fn latencies(requests: &[RequestRecord]) -> Vec<f64> {
+    each(requests, |request| Some(request.e2e_ms))
 }
 
 /// Puts the numbers that were measured into a map.
@@ -119,14 +104,14 @@ fn put(keys: &mut Map<String, Value>, key: &str, nested: Map<String, Value>) {
     }
 }
 
-fn throughput(requests: &[Request]) -> Map<String, Value> {
+fn throughput(requests: &[RequestRecord]) -> Map<String, Value> {
     let latency = sorted(&latencies(requests));
-    let ratio = |request: &Request| Some(request.tokens? / (request.times.e2e_ms / 1e3));
+    let ratio = |request: &RequestRecord| Some(tokens(request)? / (request.e2e_ms / 1e3));
     let rates = sorted(&each(requests, ratio));
-    let tokens = each(requests, |request| request.tokens);
-    let all_counted = !tokens.is_empty() && tokens.len() == requests.len();
+    let total = Some(latency.iter().sum::<f64>() / 1e3);
+    let counted = !requests.is_empty() && requests.iter().all(|one| tokens(one).is_some());
     let mut keys = object([
-        ("total_time_seconds", sum(&latency).map(|total| total / 1e3)),
+        ("total_time_seconds", total.filter(|_| !latency.is_empty())),
         ("avg_tps", mean(&rates)),
         ("min_tps", rates.first().copied()),
         ("max_tps", rates.last().copied()),
@@ -134,35 +119,18 @@ fn throughput(requests: &[Request]) -> Map<String, Value> {
         ("p50_latency_ms", quantile(&latency, 0.5)),
         ("p99_latency_ms", quantile(&latency, 0.99)),
     ]);
-    if all_counted {
+    if counted {
         // A count: KITT writes it without a decimal point.
-        let total: u64 = requests
-            .iter()
-            .filter_map(|request| request.tokens)
-            .map(count)
-            .sum();
+        let total: u64 = requests.iter().filter_map(|request| request.tokens).sum();
         keys.insert("total_tokens_generated".to_owned(), total.into());
     }
     keys
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a number of tokens, taken from an integer"
-)]
-fn count(tokens: f64) -> u64 {
-    tokens as u64
-}
-
-fn sum(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum())
-}
-
-fn latency(requests: &[Request]) -> Map<String, Value> {
-    let per_token = |request: &Request| Some(request.times.e2e_ms / request.tokens?);
+fn latency(requests: &[RequestRecord]) -> Map<String, Value> {
+    let per_token = |request: &RequestRecord| Some(request.e2e_ms / tokens(request)?);
     let mut keys = Map::new();
-    let ttft = each(requests, |request| Some(request.times.ttft_ms));
+    let ttft = each(requests, |request| request.ttft_ms);
     put(&mut keys, "ttft_ms", summary(&ttft));
     put(&mut keys, "total_latency_ms", summary(&latencies(requests)));
     put(
@@ -173,20 +141,20 @@ fn latency(requests: &[Request]) -> Map<String, Value> {
     keys
 }
 
-fn streaming_latency(requests: &[Request]) -> Map<String, Value> {
+fn streaming_latency(requests: &[RequestRecord]) -> Map<String, Value> {
     let mut keys = Map::new();
-    let ttft = each(requests, |request| Some(request.times.ttft_ms));
+    let ttft = each(requests, |request| request.ttft_ms);
     put(&mut keys, "ttft_ms", spread(&ttft));
-    let tpot = each(requests, |request| request.times.tpot_ms);
+    let tpot = each(requests, |request| request.tpot_ms);
     put(&mut keys, "avg_inter_token_ms", spread(&tpot));
     keys
 }
 
-fn warmup_analysis(requests: &[Request]) -> Map<String, Value> {
+fn warmup_analysis(requests: &[RequestRecord]) -> Map<String, Value> {
     let latency = latencies(requests);
     // Without the very first request there is no cold one to compare with.
     let cold = requests.first().filter(|request| request.index == 0);
-    let first = cold.map(|request| request.times.e2e_ms);
+    let first = cold.map(|request| request.e2e_ms);
     let later = first.and_then(|_| mean(latency.get(1..)?));
     let reduction = first
         .zip(later)
@@ -250,7 +218,10 @@ fn batch_inference(points: &[KittPoint<'_>]) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::{super::request::tests::trace, *};
-    use crate::{load::Outcome, measure::measure};
+    use crate::{
+        load::{Outcome, RequestTrace},
+        measure::measure,
+    };
 
     fn at(concurrency: u32) -> NonZeroU32 {
         NonZeroU32::new(concurrency).unwrap()
@@ -261,7 +232,6 @@ mod tests {
         let point = KittPoint {
             concurrency: at(1),
             measurement: &measurement,
-            traces,
         };
         kitt_metrics(test, &[point])
     }
@@ -360,12 +330,10 @@ mod tests {
             KittPoint {
                 concurrency: at(2),
                 measurement: &both,
-                traces: &pair,
             },
             KittPoint {
                 concurrency: at(1),
                 measurement: &one,
-                traces: &alone,
             },
         ];
         let keys = kitt_metrics(Test::BatchInference, &points);

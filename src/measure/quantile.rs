@@ -7,16 +7,25 @@
 /// would be expected, and the answer would be about the largest one only. The median needs 2
 /// values, p90 10, p95 20, p99 100.
 pub fn quantile(sorted: &[f64], p: f64) -> Option<f64> {
-    // 10 * (1 - 0.9) is a hair below 1 in binary.
-    const SLACK: f64 = 1e-9;
-    let count = sorted.len() as f64;
-    if !(0.0..1.0).contains(&p) || count * (1.0 - p) < 1.0 - SLACK {
+    if !(0.0..1.0).contains(&p) || !enough(sorted.len() as u64, p) {
         return None;
     }
     interpolated(sorted, p)
 }
 
-/// The median, also of a single value.
+/// Whether `count` values carry the `p` quantile.
+pub(super) fn enough(count: u64, p: f64) -> bool {
+    // 10 * (1 - 0.9) is a hair below 1 in binary.
+    const SLACK: f64 = 1e-9;
+    count as f64 * (1.0 - p) >= 1.0 - SLACK
+}
+
+/// The median of values in any order, also of a single one; `None` of nothing.
+pub fn median_of(values: &[f64]) -> Option<f64> {
+    median(&sorted(values))
+}
+
+/// The median of sorted values, also of a single one.
 pub(super) fn median(sorted: &[f64]) -> Option<f64> {
     interpolated(sorted, 0.5)
 }
@@ -97,6 +106,8 @@ mod tests {
         close(deviation(&[2.0, 4.0, 9.0]), 13_f64.sqrt());
         assert_eq!(deviation(&[2.0]), None);
         close(median(&[7.0]), 7.0);
+        close(median_of(&[9.0, 1.0, 4.0]), 4.0);
+        close(median_of(&[9.0, 1.0]), 5.0);
         assert_eq!(median(&[]), None);
     }
 

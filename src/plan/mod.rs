@@ -1,16 +1,33 @@
 //! Inputs and host facts to a [`Plan`]: what will be measured, in which order, with which seeds.
 //! Pure.
 
-mod prompts;
+mod custom;
+mod gaps;
+mod random;
+mod rate;
+mod replay;
+mod request;
+mod scenario;
+mod schedule;
+mod search;
 mod suites;
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{engine::LaunchSpec, ids::ScenarioId};
+use crate::engine::LaunchSpec;
 
-pub use prompts::prompt;
+// Values that settings name directly are read where settings are read.
+pub use crate::context::{
+    ApiPath, Arrivals, Length, Objective, Process, Quantity, Rate, Sweep, TokenizerSource,
+};
+pub use random::stream;
+pub use replay::{BLOCK_TOKENS, ReplayError, ReplayRow, parse_replay};
+pub use request::{Job, Message, PlannedRequest, Prompt};
+pub use scenario::{PromptSource, Scenario, StopRules, Warmup};
+pub use schedule::{Slot, Slots, expected, schedule};
+pub use search::{Point, PointResult, Search, SearchSummary, power};
 pub use suites::{SUITES, Suite, build, scenarios};
 
 /// Everything `kitt run` will do.
@@ -18,38 +35,29 @@ pub use suites::{SUITES, Suite, build, scenarios};
 pub struct Plan {
     /// The engine's name.
     pub engine: &'static str,
-    /// The suite's name.
+    /// The suite's name; `custom` when settings describe the load.
     pub suite: String,
     /// What is started for each run.
     pub launch: LaunchSpec,
     /// Fresh server processes, each measured once over all scenarios.
     pub runs: NonZeroU32,
-    /// What each run measures, in this order.
+    /// What each run measures, in this order; a search goes on from there.
     pub scenarios: Vec<Scenario>,
     /// Seed of the prompts. The same seed gives the same prompts in every run, so that requests
     /// of two runs can be compared one by one.
     pub seed: u64,
     /// Whether warm-up requests are left out (KITT's `--skip-warmup`).
     pub skip_warmup: bool,
-}
-
-/// One workload point.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scenario {
-    /// Its name, such as `throughput` or `batch_inference/c8`.
-    pub id: ScenarioId,
-    /// KITT's test this point belongs to.
-    pub test: Test,
-    /// Requests kept in flight.
-    pub concurrency: NonZeroU32,
-    /// Measured requests.
-    pub requests: NonZeroU32,
-    /// Discarded requests before them.
-    pub warmup_requests: u32,
-    /// Tokens of each prompt, roughly: exact lengths come with a tokenizer.
-    pub input_tokens: NonZeroU32,
-    /// Tokens of each answer.
-    pub output_tokens: NonZeroU32,
+    /// The interface that is spoken.
+    pub api: ApiPath,
+    /// What a request has to meet to be good; empty when nothing was asked.
+    pub objectives: Vec<Objective>,
+    /// Which points follow those in `scenarios`, by their results.
+    pub search: Option<Search>,
+    /// Threads of the load generator; `None` chooses.
+    pub client_threads: Option<NonZeroUsize>,
+    /// What counts tokens; `None` is whatever the server reports.
+    pub tokenizer: Option<TokenizerSource>,
 }
 
 /// KITT's test names, as far as they are built.
@@ -66,10 +74,12 @@ pub enum Test {
     WarmupAnalysis,
     /// Throughput and latency by concurrency.
     BatchInference,
+    /// A workload given by flags; no test of KITT's.
+    Custom,
 }
 
 impl Test {
-    /// Every test that is built.
+    /// Every test that is built and has a suite's shape.
     pub const ALL: [Self; 5] = [
         Self::Throughput,
         Self::Latency,
@@ -86,19 +96,9 @@ impl Test {
             Self::StreamingLatency => "streaming_latency",
             Self::WarmupAnalysis => "warmup_analysis",
             Self::BatchInference => "batch_inference",
+            Self::Custom => "custom",
         }
     }
-}
-
-/// One request to be sent, with its place in the scenario.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedRequest {
-    /// Position in the scenario, from 0. The same index is the same prompt in every run.
-    pub index: u32,
-    /// The prompt; starts with a nonce so that no prefix cache can serve it.
-    pub prompt: String,
-    /// Asked-for output length.
-    pub output_tokens: NonZeroU32,
 }
 
 /// Why no plan can be made.

@@ -2,7 +2,10 @@
 
 use std::num::NonZeroU32;
 
-use super::{Plan, PlanError, Scenario, Test};
+use super::{
+    Plan, PlanError, Scenario, Search, Test, Warmup,
+    custom::{self, REQUESTS, ROUNDS},
+};
 use crate::{
     context::Measure,
     engine::{self, LaunchRequest, SimSpec},
@@ -50,10 +53,8 @@ pub static SUITES: &[Suite] = &[
     },
 ];
 
-/// Requests a median needs to gate (`research/regression-statistics.md` §6), and a few more.
-const REQUESTS: u32 = 24;
-/// Batches are driven until each slot has been used this often.
-const ROUNDS: u32 = 6;
+/// Requests in flight an engine is told to expect from an open loop that does not say.
+const OPEN_IN_FLIGHT: u32 = 64;
 /// Levels of KITT's batch test.
 const BATCHES: [u32; 4] = [1, 4, 8, 16];
 
@@ -67,6 +68,8 @@ fn points(test: Test) -> Vec<(String, u32, u32, u32, u32, u32)> {
         Test::StreamingLatency => vec![(name, 1, REQUESTS, 3, 512, 128)],
         // Warming up first would hide what this test looks at.
         Test::WarmupAnalysis => vec![(name, 1, 10, 0, 128, 100)],
+        // Given by flags.
+        Test::Custom => Vec::new(),
         Test::BatchInference => BATCHES
             .iter()
             .map(|&batch| {
@@ -111,11 +114,18 @@ fn test(name: &str) -> Result<Test, PlanError> {
 }
 
 /// The scenarios of a suite or of a list of tests, with lengths and counts overridden where
-/// asked.
+/// asked; or the load points that settings describe instead. Of a search it is what will be
+/// measured for sure: all listed levels, or the first point.
 ///
 /// # Errors
 /// An unknown suite or test, or nothing to measure.
 pub fn scenarios(measure: &Measure) -> Result<Vec<Scenario>, PlanError> {
+    if let Some(search) = Search::new(measure) {
+        return search.certain();
+    }
+    if measure.load.is_custom() {
+        return Ok(vec![custom::scenario(measure)?]);
+    }
     let suite = suite(&measure.suite)?;
     let tests = match &measure.tests {
         None => suite.tests.to_vec(),
@@ -128,15 +138,16 @@ pub fn scenarios(measure: &Measure) -> Result<Vec<Scenario>, PlanError> {
     for test in tests {
         for (name, concurrency, requests, warmup, input, output) in points(test) {
             let count = |value: u32| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
-            scenarios.push(Scenario {
-                id: name.parse::<ScenarioId>().map_err(PlanError::Name)?,
+            let warmup = NonZeroU32::new(warmup).map_or(Warmup::Off, Warmup::until_stable);
+            let own = Scenario::closed(
+                name.parse::<ScenarioId>().map_err(PlanError::Name)?,
                 test,
-                concurrency: count(concurrency),
-                requests: measure.requests.unwrap_or(count(requests)),
-                warmup_requests: if measure.skip_warmup { 0 } else { warmup },
-                input_tokens: measure.input_tokens.unwrap_or(count(input)),
-                output_tokens: measure.output_tokens.unwrap_or(count(output)),
-            });
+                count(concurrency),
+                count(requests),
+                warmup,
+                (count(input), count(output)),
+            );
+            scenarios.push(custom::refined(measure, own));
         }
     }
     if scenarios.is_empty() {
@@ -154,10 +165,12 @@ pub fn build(measure: &Measure, model: &ModelRef, gpus: Vec<String>) -> Result<P
     let name = measure.engine.as_deref().unwrap_or_default();
     let engine = engine::find(name)?;
     let scenarios = scenarios(measure)?;
+    let search = Search::new(measure);
     let longest = |scenario: &Scenario| {
         scenario
             .input_tokens
-            .saturating_add(scenario.output_tokens.get())
+            .longest()
+            .saturating_add(scenario.output_tokens.longest().get())
             .get()
     };
     let launch = engine.launch(&LaunchRequest {
@@ -168,11 +181,7 @@ pub fn build(measure: &Measure, model: &ModelRef, gpus: Vec<String>) -> Result<P
         args: measure.engine_args.clone(),
         env: measure.env.clone(),
         seed: measure.seed,
-        max_concurrency: scenarios
-            .iter()
-            .map(|scenario| scenario.concurrency.get())
-            .max()
-            .unwrap_or(1),
+        max_concurrency: in_flight(&scenarios, search.as_ref()),
         max_tokens_per_request: scenarios.iter().map(longest).max().unwrap_or(1),
         startup_timeout: measure.startup_timeout,
         gpus,
@@ -180,15 +189,36 @@ pub fn build(measure: &Measure, model: &ModelRef, gpus: Vec<String>) -> Result<P
         cpuset: measure.cpuset.clone(),
         sim: SimSpec::default(),
     })?;
+    let load = &measure.load;
+    let suite = if load.is_custom() {
+        Test::Custom.name()
+    } else {
+        &measure.suite
+    };
     Ok(Plan {
         engine: engine.name(),
-        suite: measure.suite.clone(),
+        suite: suite.to_owned(),
         launch,
         runs: measure.runs,
         scenarios,
         seed: measure.seed,
         skip_warmup: measure.skip_warmup,
+        api: load.api,
+        objectives: load.objectives.clone(),
+        search,
+        client_threads: load.client_threads,
+        tokenizer: load.tokenizer.clone(),
     })
+}
+
+/// The most requests that the plan keeps in flight, as far as that is known.
+fn in_flight(scenarios: &[Scenario], search: Option<&Search>) -> u32 {
+    let own = scenarios.iter().map(|scenario| {
+        scenario
+            .max_in_flight()
+            .map_or(OPEN_IN_FLIGHT, NonZeroU32::get)
+    });
+    own.chain(search.map(Search::most)).max().unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -234,10 +264,27 @@ mod tests {
             .iter()
             .filter(|scenario| scenario.test == Test::BatchInference)
         {
-            assert!(scenario.requests.get() >= ROUNDS * scenario.concurrency.get());
+            let requests = scenario.stop.requests.unwrap().get();
+            let concurrency = scenario.arrivals.concurrency().unwrap().get();
+            assert!(requests >= ROUNDS * concurrency);
         }
+        let throughput = &scenarios(&measure(&[])).unwrap()[0];
+        let count = |number| NonZeroU32::new(number).unwrap();
+        assert_eq!(
+            throughput.warmup,
+            Warmup::UntilStable {
+                least: count(3),
+                most: count(12)
+            }
+        );
+        let cold = &scenarios(&measure(&[
+            ("tests", "warmup_analysis"),
+            ("warmup-requests", "5"),
+        ]));
+        assert_eq!(cold.as_ref().unwrap()[0].warmup, Warmup::Off);
         let few = scenarios(&measure(&[("requests", "5"), ("skip-warmup", "true")])).unwrap();
-        assert_eq!((few[0].requests.get(), few[0].warmup_requests), (5, 0));
+        assert_eq!(few[0].stop.requests.unwrap().get(), 5);
+        assert_eq!(few[0].warmup, Warmup::Off);
     }
 
     #[test]
@@ -253,5 +300,41 @@ mod tests {
                 .engine,
             "sim"
         );
+    }
+
+    #[test]
+    fn an_engine_is_told_how_many_requests_to_expect() {
+        let expect = |pairs: &[(&'static str, &str)]| {
+            let measure = measure(pairs);
+            in_flight(
+                &scenarios(&measure).unwrap(),
+                Search::new(&measure).as_ref(),
+            )
+        };
+        assert_eq!(expect(&[("suite", "performance")]), 16);
+        assert_eq!(expect(&[("concurrency", "100")]), 100);
+        assert_eq!(expect(&[("request-rate", "2")]), 64);
+        assert_eq!(expect(&[("request-rate", "2"), ("max-in-flight", "9")]), 9);
+        assert_eq!(expect(&[("sweep", "concurrency:1,200,4")]), 200);
+        assert_eq!(expect(&[("sweep", "concurrency")]), 64);
+    }
+
+    #[test]
+    fn the_plan_keeps_what_is_not_a_scenarios() {
+        let pairs = [
+            ("engine", "sim"),
+            ("sweep", "goodput:0.9"),
+            ("slo", "ttft_ms=200"),
+            ("api", "completions"),
+            ("client-threads", "2"),
+            ("tokenizer", "server"),
+        ];
+        let plan = build(&measure(&pairs), &"m".parse().unwrap(), vec![]).unwrap();
+        assert_eq!(plan.suite, "custom");
+        assert_eq!(plan.api, super::super::ApiPath::Completions);
+        assert_eq!(plan.objectives.len(), 1);
+        assert!(plan.search.is_some() && plan.tokenizer.is_some());
+        assert_eq!(plan.client_threads.unwrap().get(), 2);
+        assert_eq!(plan.scenarios[0].id.as_str(), "custom/r1");
     }
 }

@@ -5,16 +5,23 @@
 //! arguments are what is under test: they are soft. Nothing in it names a person, a host or a
 //! serial number.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{HostFacts, Provenance};
-use crate::{engine::Mode, plan::Scenario, telemetry::GpuInfo};
+use crate::{
+    engine::Mode,
+    plan::{Arrivals, PromptSource, Scenario},
+    telemetry::GpuInfo,
+};
 
 /// How kitt measures. Raised when the same server would give other numbers than before.
-pub const METHOD: &str = "kitt-action/1";
+pub const METHOD: &str = "kitt-action/2";
 
 /// How KITT, the Python project, measures: its throughputs are means of ratios over whole
 /// latencies, so they are never compared with ours.
@@ -117,16 +124,29 @@ pub fn fingerprint(host: &HostFacts, subject: &Subject<'_>) -> Fingerprint {
 }
 
 /// Digest of what is sent: scenarios, their order, the seed of the prompts and whether they are
-/// warmed up. 16 hexadecimal digits.
+/// warmed up. 16 hexadecimal digits. A file counts by the digest of its content: where it lies
+/// is the runner's business.
 pub fn workload_digest(scenarios: &[Scenario], seed: u64, skip_warmup: bool) -> String {
+    let scenarios: Vec<Scenario> = scenarios.iter().map(without_paths).collect();
     sha256(&(scenarios, seed, skip_warmup))
         .chars()
         .take(16)
         .collect()
 }
 
+fn without_paths(scenario: &Scenario) -> Scenario {
+    let mut scenario = scenario.clone();
+    if let Arrivals::Replay { path, .. } = &mut scenario.arrivals {
+        *path = PathBuf::new();
+    }
+    if let PromptSource::Dataset { path, .. } = &mut scenario.prompts {
+        *path = PathBuf::new();
+    }
+    scenario
+}
+
 fn sha256(value: &impl Serialize) -> String {
-    // Maps of strings and plain structs always serialise.
+    // Maps of strings and plain structs always serialise; a path need not, and none is left.
     let canonical = serde_json::to_vec(value).unwrap_or_default();
     format!("{:x}", Sha256::digest(canonical))
 }
@@ -292,5 +312,37 @@ mod tests {
             workload_digest(&[], 2, false)
         );
         assert_eq!(workload_digest(&[], 1, false).len(), 16);
+    }
+
+    #[test]
+    fn a_file_counts_by_its_content_and_not_by_its_place() {
+        let one = std::num::NonZeroU32::MIN;
+        let scenario = |path: PathBuf, digest: &str, speed: f64| Scenario {
+            arrivals: Arrivals::Replay {
+                path: path.clone(),
+                digest: digest.to_owned(),
+                speed,
+                max_in_flight: None,
+            },
+            prompts: PromptSource::Dataset {
+                path,
+                digest: digest.to_owned(),
+            },
+            ..Scenario::closed(
+                "latency".parse().unwrap(),
+                crate::plan::Test::ALL[0],
+                one,
+                one,
+                crate::plan::Warmup::Off,
+                (one, one),
+            )
+        };
+        let digest = |path: PathBuf, digest: &str, speed: f64| {
+            workload_digest(&[scenario(path, digest, speed)], 1, false)
+        };
+        let base = digest("a/trace".into(), "d1", 1.0);
+        assert_eq!(base, digest("b/trace".into(), "d1", 1.0));
+        assert_ne!(base, digest("a/trace".into(), "d2", 1.0));
+        assert_ne!(base, digest("a/trace".into(), "d1", 2.0));
     }
 }

@@ -12,8 +12,8 @@ use serde::{
 };
 
 use super::{
-    Fingerprint, HostFacts, Origin, Provenance, ResultSet, ResultsError, RunRecord, RunStatus,
-    ScenarioRecord, Storage,
+    Fingerprint, HostFacts, Origin, Provenance, ResultSet, ResultsError, RunFacts, RunRecord,
+    RunStatus, ScenarioFacts, ScenarioRecord, Storage,
     checks::{check_count, check_name, check_sign, check_value},
     fingerprint::{KITT_METHOD, Subject, fingerprint},
 };
@@ -243,6 +243,7 @@ pub(super) fn from_document(path: &Path, document: Document) -> Result<ResultSet
         engine,
         model,
         runs: runs.into_values().collect(),
+        facts: RunFacts::default(),
     })
 }
 
@@ -273,6 +274,7 @@ fn record(path: &Path, key: &str, entry: Entry) -> Result<ScenarioRecord, Result
         output_tokens_mean: None,
         validity: None,
         per_request: BTreeMap::new(),
+        facts: ScenarioFacts::default(),
     })
 }
 

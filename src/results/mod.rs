@@ -2,7 +2,7 @@
 //!
 //! In: [`Measurement`](crate::measure::Measurement)s. Out: the files of design §4.3. The other
 //! way round, [`read()`] takes a `metrics.json` of kitt's own or of KITT's (the Python project's)
-//! and gives a [`ResultSet`].
+//! and gives a [`ResultSet`], and [`traces`] gives the requests behind it one by one.
 
 mod checks;
 mod files;
@@ -21,8 +21,11 @@ mod write;
 pub use fingerprint::{Fingerprint, METHOD, Subject, fingerprint, workload_digest};
 pub use host::{HostFacts, Storage};
 pub use json::Limits;
-pub use model::{Origin, Provenance, ResultSet, RunRecord, RunStatus, ScenarioRecord};
+pub use model::{
+    Origin, Provenance, ResultSet, RunFacts, RunRecord, RunStatus, ScenarioFacts, ScenarioRecord,
+};
 pub use read::{read, timestamp};
+pub use requests::{LoggedRequest, LoggedTimes, RequestLog, Traces, traces};
 pub use write::{ResultsWriter, RunHeader, ScenarioReport};
 
 use std::path::PathBuf;

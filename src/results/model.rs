@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Fingerprint;
 use crate::measure::Validity;
@@ -32,6 +33,8 @@ pub struct ResultSet {
     pub fingerprint: Option<Fingerprint>,
     /// The runs, in order of their number. Each is one fresh server process.
     pub runs: Vec<RunRecord>,
+    /// What is known beside the runs.
+    pub facts: RunFacts,
 }
 
 /// Who wrote a results directory.
@@ -80,6 +83,18 @@ pub struct Provenance {
     pub run_url: Option<String>,
     /// Where the GPU readings came from, or why there are none.
     pub telemetry: Option<String>,
+    /// What counted the tokens of the prompts.
+    pub tokenizer: Option<String>,
+}
+
+/// What is known beside the runs of a results directory. The blocks are kept as they were
+/// written: who wants more than to show them knows their form.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunFacts {
+    /// What a sweep or search over loads found.
+    pub search: Option<Value>,
+    /// How far off the client is on this machine.
+    pub calibration: Option<Value>,
 }
 
 /// One fresh server process, measured once over all scenarios.
@@ -114,6 +129,21 @@ pub struct ScenarioRecord {
     /// Per-request values by quantity, indexed like the plan's requests; empty when the traces
     /// are absent.
     pub per_request: BTreeMap<String, Vec<Option<f64>>>,
+    /// What is known beside the numbers.
+    pub facts: ScenarioFacts,
+}
+
+/// What is known beside the numbers of one scenario. `None` is not known.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScenarioFacts {
+    /// What the client saw of itself.
+    pub audit: Option<Value>,
+    /// Who counted the output tokens.
+    pub token_source: Option<String>,
+    /// Where the quantiles of each quantity come from.
+    pub quantile_method: BTreeMap<String, String>,
+    /// What the server's own counters said.
+    pub server: Option<Value>,
 }
 
 impl ResultSet {

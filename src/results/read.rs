@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Fingerprint, Limits, Origin, ResultSet, ResultsError, RunRecord, ScenarioRecord,
+    Fingerprint, Limits, Origin, ResultSet, ResultsError, RunFacts, RunRecord, ScenarioFacts,
+    ScenarioRecord,
     checks::{check_count, check_name, check_sign, check_value, wrong},
     json, kitt,
     requests::{self, PerRequest},
@@ -130,6 +131,10 @@ fn own(path: &Path, document: Document) -> Result<ResultSet, ResultsError> {
             soft: document.fingerprint.soft,
         }),
         runs: runs.into_values().collect(),
+        facts: RunFacts {
+            search: document.search,
+            calibration: document.calibration,
+        },
     })
 }
 
@@ -173,6 +178,12 @@ fn record(entry: Entry) -> ScenarioRecord {
         output_tokens_mean: entry.output_tokens_mean,
         validity: entry.validity,
         per_request: BTreeMap::new(),
+        facts: ScenarioFacts {
+            audit: entry.audit,
+            token_source: entry.token_source,
+            quantile_method: entry.quantile_method,
+            server: entry.server,
+        },
     };
     if entry.passed {
         let value = |(name, metric): (String, schema_v1::MetricValue)| (name, metric.value);

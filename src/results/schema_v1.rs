@@ -2,7 +2,8 @@
 //!
 //! Every file written in this form must load for ever, so a key is only ever added, optional,
 //! and never renamed, retyped or given another meaning; what cannot be done that way becomes
-//! version 2 beside this file. `fixtures/results/v1` holds files that the tests load.
+//! version 2 beside this file. `fixtures/results/v1` holds files that the tests load, of the first
+//! form and of each later one that added keys.
 //!
 //! KITT's keys stand beside ours, so that KITT's own readers load the file; ours are read from
 //! `measurements`, and KITT's copies of the same facts are only written.
@@ -59,6 +60,12 @@ pub(super) struct Document {
     pub provenance: Provenance,
     /// One per scenario and run, in the order they were measured.
     pub measurements: Vec<Entry>,
+    /// What a sweep or search over loads found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Value>,
+    /// How far off the client is on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Value>,
     /// KITT's form of the same, one per test and run.
     #[serde(skip_deserializing)]
     pub results: Vec<KittResult>,
@@ -121,6 +128,18 @@ pub(super) struct Entry {
     pub window_s: Option<f64>,
     /// Share of output events that came coalesced.
     pub coalesced_share: Option<f64>,
+    /// What the client saw of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Value>,
+    /// Who counted the output tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_source: Option<String>,
+    /// Where the quantiles of each quantity come from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quantile_method: BTreeMap<String, String>,
+    /// What the server's own counters said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Value>,
 }
 
 /// A value with what it means, for readers that are no kitt.

@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 
 use super::{
     RunStatus, json,
-    schema_v1::{Document, KittResult},
+    schema_v1::{Document, Entry, KittResult},
 };
+use crate::measure::Validity;
 
 /// Longest text taken over from data, in characters.
 const TEXT_CHARS: usize = 300;
@@ -61,6 +62,7 @@ fn write(out: &mut String, document: &Document) -> std::fmt::Result {
             key_metric(&result.metrics)
         )?;
     }
+    trust(out, &document.measurements)?;
     writeln!(out, "\n## Detailed Metrics\n")?;
     for result in &document.results {
         details(out, result)?;
@@ -89,6 +91,61 @@ fn system(out: &mut String, info: &Value) -> std::fmt::Result {
         }
     }
     writeln!(out)
+}
+
+/// Whether each scenario's numbers can be trusted, as far as that is known.
+fn trust(out: &mut String, entries: &[Entry]) -> std::fmt::Result {
+    let mut first = true;
+    for entry in entries {
+        let known = [
+            entry
+                .validity
+                .map(|validity| validity_text(validity).to_owned()),
+            entry.audit.as_ref().and_then(client),
+            entry
+                .token_source
+                .as_deref()
+                .map(|source| format!("tokens: {}", escape(source))),
+        ];
+        let known: Vec<String> = known.into_iter().flatten().collect();
+        if known.is_empty() {
+            continue;
+        }
+        if std::mem::take(&mut first) {
+            writeln!(out, "\n## Validity\n")?;
+        }
+        let name = escape(&entry.scenario);
+        writeln!(out, "- **{name}**, run {}: {}", entry.run, known.join("; "))?;
+    }
+    Ok(())
+}
+
+/// What the client's audit comes to, in a sentence; `None` when it says nothing.
+fn client(audit: &Value) -> Option<String> {
+    let number = |pointer: &str| audit.pointer(pointer).and_then(Value::as_f64);
+    let parts = [
+        number("/late_send_ms/p99").map(|ms| format!("sends {ms:.2} ms late at p99")),
+        number("/loop_lag_ms/p99").map(|ms| format!("chunks read {ms:.2} ms late at p99")),
+        number("/cpu_share")
+            .map(|share| format!("{:.0} % of its threads' time busy", share * 100.0)),
+        match audit.pointer("/stamps").and_then(Value::as_str) {
+            Some("kernel") => Some("the kernel stamps arrivals".to_owned()),
+            Some("user") => Some("the client itself stamps arrivals".to_owned()),
+            Some(_) | None => None,
+        },
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| format!("client: {}", parts.join(", ")))
+}
+
+const fn validity_text(validity: Validity) -> &'static str {
+    match validity {
+        Validity::Valid => "valid",
+        Validity::ClientLimited => "not valid, the client was the limit",
+        Validity::ScheduleMissed => "not valid, requests were not sent when due",
+        Validity::ServerErrored => "not valid, too many requests failed",
+        Validity::Inconclusive => "inconclusive, too little was measured",
+    }
 }
 
 /// KITT's choice of the number to show.
@@ -196,6 +253,24 @@ mod tests {
             cell,
             "a\\|b ::error::&lt;script&gt;\\*y\\* @\u{200d}org #\u{200d}1 \\`z\\` https:\u{200d}//x.y"
         );
+    }
+
+    #[test]
+    fn the_client_is_summed_up_as_far_as_it_is_known() {
+        let audit = serde_json::json!({
+            "stamps": "kernel", "late_send_ms": {"p99": 0.021}, "loop_lag_ms": {"p99": null},
+            "cpu_share": 0.123
+        });
+        assert_eq!(
+            client(&audit).unwrap(),
+            "client: sends 0.02 ms late at p99, 12 % of its threads' time busy, the kernel stamps \
+             arrivals"
+        );
+        assert_eq!(
+            client(&serde_json::json!({"threads": 2, "stamps": 5})),
+            None
+        );
+        assert_eq!(client(&serde_json::json!([])), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::{
-    Fingerprint,
+    Fingerprint, ScenarioReport,
     host::HostFacts,
     schema_v1::{Document, Entry, KittResult, MetricValue, Print},
 };
@@ -33,13 +33,10 @@ pub(super) fn print(fingerprint: &Fingerprint, host: &HostFacts) -> Print {
 }
 
 /// One scenario, measured. Without a single good answer it has failed, whatever else is said.
-pub(super) fn entry(
-    run: u32,
-    scenario: &Scenario,
-    measurement: &Measurement,
-    errors: &[String],
-) -> Entry {
-    let mut errors = texts(errors);
+pub(super) fn entry(report: &ScenarioReport<'_>) -> Entry {
+    let (run, scenario, measurement) = (report.run, report.scenario, report.measurement);
+    let facts = &report.facts;
+    let mut errors = texts(report.errors);
     if measurement.ok == 0 && errors.is_empty() {
         errors.push("no request ended well".to_owned());
     }
@@ -74,6 +71,10 @@ pub(super) fn entry(
         notes,
         window_s: finite(measurement.window_s),
         coalesced_share: finite(measurement.coalesced_share),
+        audit: facts.audit.clone(),
+        token_source: facts.token_source.clone(),
+        quantile_method: facts.quantile_method.clone(),
+        server: facts.server.clone(),
     }
 }
 
@@ -96,6 +97,10 @@ pub(super) fn failed_entry(run: u32, scenario: &Scenario, error: &str) -> Entry 
         notes: Vec::new(),
         window_s: None,
         coalesced_share: None,
+        audit: None,
+        token_source: None,
+        quantile_method: BTreeMap::new(),
+        server: None,
     }
 }
 

@@ -1,7 +1,8 @@
 //! The results directory, written as the run grows.
 //!
-//! In: a [`RunHeader`] at once, then one [`ScenarioReport`] after the other. Out: the files of
-//! design §4.3. A kill at any moment leaves files that parse and a status that says `running`.
+//! In: a [`RunHeader`] at once, then for each scenario its requests as they end, through a
+//! [`RequestLog`], and one [`ScenarioReport`]. Out: the files of design §4.3. A kill at any moment
+//! leaves files that parse and a status that says `running`.
 
 use std::{
     fs,
@@ -14,7 +15,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Fingerprint, HostFacts, Provenance, ResultsError, RunStatus,
+    Fingerprint, HostFacts, Provenance, RequestLog, ResultsError, RunFacts, RunStatus,
+    ScenarioFacts,
     files::{self, FrameLog},
     requests,
     schema_v1::{self, Document},
@@ -22,7 +24,7 @@ use super::{
     to_v1,
 };
 use crate::{
-    load::RequestTrace,
+    ids::ScenarioId,
     measure::Measurement,
     plan::Scenario,
     telemetry::{GpuReading, GpuTrace},
@@ -67,8 +69,6 @@ pub struct ScenarioReport<'a> {
     pub scenario: &'a Scenario,
     /// What was measured.
     pub measurement: &'a Measurement,
-    /// Every measured request.
-    pub traces: &'a [RequestTrace],
     /// KITT's metric keys for its entry of this test and run. A test of several scenarios fills
     /// one entry: keys of a later call replace those of an earlier one.
     pub kitt: Map<String, Value>,
@@ -76,6 +76,8 @@ pub struct ScenarioReport<'a> {
     pub warmup_times_s: &'a [f64],
     /// What went wrong; any error fails the benchmark.
     pub errors: &'a [String],
+    /// What is known beside the numbers.
+    pub facts: ScenarioFacts,
 }
 
 /// Writes one results directory.
@@ -114,16 +116,26 @@ impl ResultsWriter {
         Ok(writer)
     }
 
-    /// Appends a scenario: its requests first, then the numbers made of them.
+    /// Opens the log of a scenario's requests. It is another thread's to fill while the load
+    /// runs, and closed before the scenario's numbers come: what `metrics.json` speaks of is in
+    /// the log then.
+    ///
+    /// # Errors
+    /// The file cannot be created.
+    pub fn requests(
+        &mut self,
+        run: u32,
+        scenario: &ScenarioId,
+    ) -> Result<RequestLog, ResultsError> {
+        Ok(RequestLog::new(run, scenario, self.requests.frames()?))
+    }
+
+    /// Appends the numbers of a scenario whose [`ResultsWriter::requests`] are closed.
     ///
     /// # Errors
     /// A file cannot be written.
     pub fn scenario(&mut self, report: ScenarioReport<'_>) -> Result<(), ResultsError> {
-        let id = report.scenario.id.as_str();
-        let (measurement, traces) = (report.measurement, report.traces);
-        let lines = requests::lines(report.run, id, measurement, traces);
-        self.requests.append(lines)?;
-        let entry = to_v1::entry(report.run, report.scenario, measurement, report.errors);
+        let entry = to_v1::entry(&report);
         let now = self.now();
         let warmups = report.warmup_times_s;
         to_v1::add(&mut self.document, entry, report.kitt, warmups, now);
@@ -173,6 +185,17 @@ impl ResultsWriter {
         self.document.provenance = provenance.clone();
         self.header.provenance = provenance;
         self.save_config()?;
+        self.save()
+    }
+
+    /// Adds or replaces what is known beside the runs; what `facts` leaves out stays.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn facts(&mut self, facts: RunFacts) -> Result<(), ResultsError> {
+        let document = &mut self.document;
+        document.search = facts.search.or_else(|| document.search.take());
+        document.calibration = facts.calibration.or_else(|| document.calibration.take());
         self.save()
     }
 
@@ -267,6 +290,8 @@ fn document(header: &RunHeader) -> Document {
         fingerprint: to_v1::print(&header.fingerprint, &header.host),
         provenance: header.provenance.clone(),
         measurements: Vec::new(),
+        search: None,
+        calibration: None,
         results: Vec::new(),
         system_info: header.host.to_kitt(),
     }

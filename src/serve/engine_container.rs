@@ -186,7 +186,7 @@ impl Engine {
                 .not_ready(exit, spec.startup_timeout, "no address")
                 .await);
         };
-        let probe = Probe::new(first)?;
+        let probe = Probe::new(first, None)?;
         let url = self.ready(&probe, &candidates, spec, cancel).await?;
         let startup = begin.elapsed();
         if url != *first {

@@ -26,6 +26,8 @@ use std::{path::PathBuf, time::Duration};
 
 use url::Url;
 
+use crate::secret::Secret;
+
 pub use docker::{Daemon, connect};
 pub use image::image_of;
 pub use reaper::{Cleanup, cleanup};
@@ -48,7 +50,9 @@ pub struct ServeOptions {
     /// How long a stopping engine is waited for before it is killed.
     pub stop_timeout: Duration,
     /// Texts that must not reach the log.
-    pub secrets: Vec<crate::secret::Secret>,
+    pub secrets: Vec<Secret>,
+    /// Sent to a server that somebody else runs, as `Authorization: Bearer`.
+    pub bearer: Option<Secret>,
 }
 
 /// An engine that answers.

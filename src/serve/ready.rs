@@ -5,12 +5,16 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, redirect};
+use reqwest::Client;
 use serde::Deserialize;
 use url::Url;
 
 use super::ServeError;
-use crate::engine::ApiTraits;
+use crate::{
+    endpoint::{self, at, chain},
+    engine::ApiTraits,
+    secret::Secret,
+};
 
 /// First wait between two questions; it doubles up to [`SLOWEST`].
 const FASTEST: Duration = Duration::from_millis(250);
@@ -41,23 +45,13 @@ struct Silence {
 }
 
 impl Probe {
-    /// A client for engines. Without redirects; with the system's proxy only for hosts that are
-    /// neither this one nor in a private network.
-    pub(super) fn new(target: &Url) -> Result<Self, ServeError> {
-        let builder = Client::builder()
-            .timeout(ONE)
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("kitt/", env!("CARGO_PKG_VERSION")));
-        let builder = if is_here(target) {
-            builder.no_proxy()
-        } else {
-            builder
-        };
-        match builder.build() {
+    /// A client for engines.
+    pub(super) fn new(target: &Url, bearer: Option<&Secret>) -> Result<Self, ServeError> {
+        match endpoint::client(target, ONE, bearer) {
             Ok(client) => Ok(Self { client }),
             Err(error) => Err(ServeError::NoAnswer {
                 url: target.to_string(),
-                detail: chain(&error),
+                detail: error.to_string(),
             }),
         }
     }
@@ -164,33 +158,6 @@ impl Probe {
     }
 }
 
-/// `path` below the base, whose own path is kept.
-fn at(base: &Url, path: &str) -> Url {
-    let mut url = base.clone();
-    let prefix = base.path().trim_end_matches('/').to_owned();
-    url.set_path(&format!("{prefix}{path}"));
-    url
-}
-
-fn is_here(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback() || address.is_private(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(cause) = below {
-        text = format!("{text}: {cause}");
-        below = cause.source();
-    }
-    text
-}
-
 #[derive(Deserialize)]
 struct Models {
     data: Vec<Model>,
@@ -222,32 +189,6 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_path_of_an_endpoint_is_kept() {
-        let url = |text: &str| Url::parse(text).unwrap();
-        assert_eq!(
-            at(&url("http://h:1"), "/health").as_str(),
-            "http://h:1/health"
-        );
-        assert_eq!(
-            at(&url("http://h/p/"), "/v1/models").as_str(),
-            "http://h/p/v1/models"
-        );
-    }
-
-    #[test]
-    fn loopback_never_goes_through_a_proxy() {
-        for here in [
-            "http://127.0.0.1:1",
-            "http://localhost",
-            "http://[::1]:2",
-            "http://172.17.0.2",
-        ] {
-            assert!(is_here(&Url::parse(here).unwrap()), "{here}");
-        }
-        assert!(!is_here(&Url::parse("https://api.example.com").unwrap()));
-    }
 
     #[test]
     fn model_lists_and_versions_are_read_and_garbage_is_named() {

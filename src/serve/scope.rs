@@ -16,7 +16,10 @@ use super::{
     Endpoint, EngineFacts, ServeError, ServeOptions, container::Exit, engine_container,
     ready::Probe,
 };
-use crate::engine::{ApiTraits, LaunchSpec, SimSpec, Target};
+use crate::{
+    engine::{ApiTraits, LaunchSpec, SimSpec, Target},
+    secret::Secret,
+};
 
 /// How long the body may take to hand back what it has once the engine is gone or we are told
 /// to stop.
@@ -41,7 +44,8 @@ pub async fn with_engine<T>(
     match &spec.target {
         Target::InProcess(sim) => in_process(sim, spec, cancel, body).await,
         Target::Endpoint(url) => {
-            let ready = answering(url, spec, cancel, true, EngineFacts::default());
+            let bearer = options.bearer.as_ref();
+            let ready = answering(url, bearer, spec, cancel, EngineFacts::default());
             let endpoint = Box::pin(ready).await?;
             supervised(Box::pin(body(endpoint)), cancel, std::future::pending()).await
         }
@@ -65,7 +69,7 @@ async fn in_process<T>(
         args: sim.argv("127.0.0.1", url.port().unwrap_or_default()),
         ..EngineFacts::default()
     };
-    let ready = answering(&url, spec, cancel, false, facts);
+    let ready = answering(&url, None, spec, cancel, facts);
     let outcome = match Box::pin(ready).await {
         Ok(endpoint) => supervised(Box::pin(body(endpoint)), cancel, std::future::pending()).await,
         Err(error) => Err(error),
@@ -84,13 +88,15 @@ pub(super) fn own_version() -> String {
 /// Waits for a server that nobody here started as a container.
 async fn answering(
     url: &Url,
+    bearer: Option<&Secret>,
     spec: &LaunchSpec,
     cancel: &CancellationToken,
-    lenient: bool,
     facts: EngineFacts,
 ) -> Result<Endpoint, ServeError> {
     let begin = Instant::now();
-    let probe = Probe::new(url)?;
+    // What somebody else started may lack what our own servers have.
+    let lenient = matches!(spec.target, Target::Endpoint(_));
+    let probe = Probe::new(url, bearer)?;
     let mut last = String::from("none");
     let candidates = [url.clone()];
     // An endpoint whose health path is its model list may have no such list.

@@ -58,6 +58,7 @@ mod draws;
 mod ledger;
 mod metrics;
 mod model;
+pub mod paced;
 mod pump;
 mod request;
 mod scheduler;
@@ -102,6 +103,9 @@ pub enum SimError {
     /// One of its threads could not be started, or ended by itself.
     #[error("a thread of the simulated engine could not be started or ended early")]
     Thread(#[source] std::io::Error),
+    /// The process of a paced simulator could not be started, or ended by itself.
+    #[error("the process of the paced simulator could not be started or ended early")]
+    Process(#[source] std::io::Error),
     /// The record of what happened cannot be written.
     #[error("cannot write the simulator's record {path}")]
     Record {

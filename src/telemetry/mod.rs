@@ -1,21 +1,35 @@
-//! Watching the GPUs while the load runs.
+//! Watching the GPUs, the server and this host while the load runs.
 //!
 //! A [`GpuSource`] answers one sample at a time; [`Sampler`] owns a thread that asks it at a
 //! fixed rate and hands back a [`GpuTrace`]. No GPU is a value ([`NoGpu`]), not a crash.
+//! [`ServerSampler`] reads the server's own metrics, [`server_numbers()`] sums them up.
+//! [`HostWatch`] tells what the host took from the load generator.
 
+mod aliases;
+mod host;
+mod host_files;
 mod nvml;
+mod prometheus;
 mod recording;
 mod replay;
 mod sampler;
+mod server;
+mod server_check;
+mod server_numbers;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use aliases::{Buckets, Quantity, Reading, Snapshot};
+pub use host::{HostFacts, HostLoad, HostRoots, HostWatch};
 pub use nvml::{NvmlSource, gpus};
 pub use recording::{read_traces, write_trace};
 pub use replay::ReplaySource;
 pub use sampler::Sampler;
+pub use server::{Scrape, ServerSample, ServerSampler, ServerTrace};
+pub use server_check::{ServerCheck, ServerExpectations, check_server, ttft_beside};
+pub use server_numbers::{ServerNumbers, server_numbers};
 
 /// A source of GPU readings.
 pub trait GpuSource: Send {

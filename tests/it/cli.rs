@@ -20,43 +20,23 @@ fn stdout(output: &Output) -> String {
 fn wrong_words_are_usage_errors_that_help() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().to_str().unwrap();
-    let cases: [(&[&str], &str); 8] = [
+    let cases = [
+        ("-m m -e vlm", "known engines: llama_cpp, openai, sim"),
+        ("-m m -e lama_cpp", "did you mean `llama_cpp`?"),
+        ("-m m -e sim -s qick", "did you mean `quick`?"),
+        ("-m m -e sim --tests mmlu", "not available"),
+        ("-m m", "give --engine"),
+        ("-e sim", "give --model"),
+        ("-m m -e openai", "--endpoint"),
         (
-            &["run", "-m", "m", "-e", "vlm", "-o", out],
-            "known engines: llama_cpp, openai, sim",
-        ),
-        (
-            &["run", "-m", "m", "-e", "lama_cpp", "-o", out],
-            "did you mean `llama_cpp`?",
-        ),
-        (
-            &["run", "-m", "m", "-e", "sim", "-s", "qick", "-o", out],
-            "did you mean `quick`?",
-        ),
-        (
-            &["run", "-m", "m", "-e", "sim", "--tests", "mmlu", "-o", out],
-            "not available",
-        ),
-        (&["run", "-m", "m", "-o", out], "give --engine"),
-        (&["run", "-e", "sim", "-o", out], "give --model"),
-        (&["run", "-m", "m", "-e", "openai", "-o", out], "--endpoint"),
-        (
-            &[
-                "run",
-                "-m",
-                "m",
-                "-e",
-                "sim",
-                "--engine-args",
-                "--slowdwn=1",
-                "-o",
-                out,
-            ],
+            "-m m -e sim --engine-args --slowdwn=1",
             "did you mean `--slowdown`?",
         ),
     ];
-    for (args, says) in cases {
-        let output = run(args);
+    for (line, says) in cases {
+        let mut args = vec!["run", "-o", out];
+        args.extend(line.split_whitespace());
+        let output = run(&args);
         assert_eq!(
             output.status.code(),
             Some(2),
@@ -71,6 +51,36 @@ fn wrong_words_are_usage_errors_that_help() {
         assert!(
             !dir.path().join("metrics.json").exists(),
             "{args:?} left results behind"
+        );
+    }
+}
+
+#[test]
+fn settings_of_the_load_that_do_not_fit_are_usage_errors() {
+    let cases: [(&[&str], &str); 4] = [
+        (
+            &["--concurrency", "2", "--request-rate", "2"],
+            "concurrency and request-rate cannot be used together",
+        ),
+        (
+            &["-s", "quick", "--concurrency", "2"],
+            "suite and concurrency cannot be used together",
+        ),
+        (&["--sweep", "goodput"], "slo is not set"),
+        (&["--rate-schedule", "5..50"], "5..50:60s"),
+    ];
+    for (load, says) in cases {
+        let output = run(&[&["run", "-m", "m", "-e", "sim"], load].concat());
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{load:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains(says),
+            "{load:?}: {}",
+            stderr(&output)
         );
     }
 }

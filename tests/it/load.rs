@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use kitt_action::load::{ChunkKind, LoadError, Outcome, RequestTrace, drive};
+use kitt_action::load::{ChunkKind, LoadError, Outcome, RequestTrace, Stopped};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Barrier};
 use tokio_util::sync::CancellationToken;
 
 use crate::scripted::{
-    DONE, ROLE, SSE, STOP, Server, Step, chunk, closed, end, gap, good, head, plan, stream, target,
-    usage, word,
+    DONE, ROLE, SSE, STOP, Server, Step, chunk, closed, end, gap, good, head, jobs, keep_on, run,
+    stream, target, usage, word,
 };
 
 async fn one(script: Vec<Step>) -> RequestTrace {
@@ -145,11 +145,11 @@ async fn an_event_that_is_no_json_is_a_stream_error() {
 #[tokio::test]
 async fn an_endless_line_is_a_stream_error() {
     let mut steps = vec![head(), Step::Send(chunk("data: "))];
-    steps.extend(vec![Step::Send(chunk(&"x".repeat(1 << 16))); 17]);
+    steps.extend(vec![Step::Send(chunk(&"x".repeat(1 << 16))); 65]);
     steps.push(Step::Hold);
     let trace = one(steps).await;
     assert_eq!(trace.outcome, Outcome::StreamError, "{trace:?}");
-    assert!(trace.error.unwrap().contains("longer than 1048576 bytes"));
+    assert!(trace.error.unwrap().contains("longer than 4194304 bytes"));
 }
 
 #[tokio::test]
@@ -297,7 +297,7 @@ async fn a_server_that_is_silent_is_a_timeout() {
         good(),
     ])
     .await;
-    server.target.timeout = Duration::from_secs(1);
+    server.target_mut().timeout = Duration::from_secs(1);
     let traces = server.drive(2, 1).await;
     assert_eq!(traces[0].outcome, Outcome::Timeout, "{:?}", traces[0]);
     assert_eq!(
@@ -368,15 +368,19 @@ async fn a_connection_closed_after_each_answer_is_reopened_outside_the_clock() {
 #[tokio::test]
 async fn requests_start_in_order_and_results_are_sorted() {
     let server = Server::playing(vec![good(); 7]).await;
-    let counted = Mutex::new(Vec::new());
+    let counted = Arc::new(Mutex::new(Vec::new()));
     let cancel = CancellationToken::new();
-    let note = |ended| counted.lock().unwrap().push(ended);
-    let traces = drive(&server.target, &plan(7), closed(3), &cancel, &note)
-        .await
-        .unwrap();
+    let seen = Arc::clone(&counted);
+    let note = move |trace: &RequestTrace| {
+        seen.lock().unwrap().push(trace.finished_at);
+        keep_on()
+    };
+    let driven = run(&server.target, jobs(7), closed(3), &cancel, note).await;
+    let traces = driven.unwrap().1;
     let indices: Vec<u32> = traces.iter().map(|trace| trace.index).collect();
     assert_eq!(indices, [0, 1, 2, 3, 4, 5, 6]);
-    assert_eq!(*counted.lock().unwrap(), [1, 2, 3, 4, 5, 6, 7]);
+    let counted = counted.lock().unwrap();
+    assert!(counted.len() == 7 && counted.is_sorted(), "{counted:?}");
     assert_eq!(server.connections.load(Ordering::SeqCst), 3);
     let sent: Vec<Duration> = traces.iter().map(|trace| trace.sent_at).collect();
     assert!(
@@ -414,22 +418,21 @@ async fn cancelling_ends_what_is_in_flight_and_keeps_the_rest() {
     let hold = vec![head(), Step::Send(chunk(&word("a"))), Step::Hold];
     let server = Server::playing(vec![good(), hold]).await;
     let cancel = CancellationToken::new();
-    let stop = |_| {
-        let cancel = cancel.clone();
-        tokio::spawn(async move { cancel.cancel() });
+    let inside = cancel.clone();
+    let stop = move |_: &RequestTrace| {
+        inside.cancel();
+        keep_on()
     };
-    let traces = drive(&server.target, &plan(5), closed(1), &cancel, &stop)
-        .await
-        .unwrap();
+    let driven = run(&server.target, jobs(5), closed(1), &cancel, stop).await;
+    let (report, traces) = driven.unwrap();
+    assert_eq!(report.stopped, Stopped::Cancelled);
     let outcomes: Vec<Outcome> = traces.iter().map(|trace| trace.outcome).collect();
     assert_eq!(outcomes, [Outcome::Ok, Outcome::Cancelled]);
 
     let before = CancellationToken::new();
     before.cancel();
-    let none = drive(&server.target, &plan(5), closed(1), &before, &|_| {})
-        .await
-        .unwrap();
-    assert_eq!(none, []);
+    let none = run(&server.target, jobs(5), closed(1), &before, |_| keep_on()).await;
+    assert_eq!(none.unwrap().1, []);
 }
 
 #[tokio::test]
@@ -494,13 +497,14 @@ async fn nobody_there_is_an_error_and_not_a_trace() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let cancel = CancellationToken::new();
-    let driven = drive(&target(&url), &plan(3), closed(2), &cancel, &|_| {}).await;
+    let nobody = Arc::new(target(&url));
+    let driven = run(&nobody, jobs(3), closed(2), &cancel, |_| keep_on()).await;
     assert!(
         matches!(driven, Err(LoadError::Connect { .. })),
         "{driven:?}"
     );
-    let secure = target("https://127.0.0.1:1");
-    let driven = drive(&secure, &plan(1), closed(1), &cancel, &|_| {}).await;
+    let other = Arc::new(target("ftp://127.0.0.1:1"));
+    let driven = run(&other, jobs(1), closed(1), &cancel, |_| keep_on()).await;
     assert!(
         matches!(driven, Err(LoadError::Endpoint { .. })),
         "{driven:?}"

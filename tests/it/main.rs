@@ -14,12 +14,17 @@
     reason = "test code: a panic is a failing test, and names are the documentation"
 )]
 
+mod audit;
+mod calibrate;
 mod cli;
 mod demo;
+mod dialect;
 mod docker;
+mod driving;
 mod flow;
 mod harness;
 mod load;
+mod paced;
 mod publish;
 mod readme;
 mod real;
@@ -29,6 +34,8 @@ mod results;
 mod sample;
 mod scripted;
 mod serve;
+mod server_metrics;
 mod sim;
 mod telemetry;
 mod verdict;
+mod workload;

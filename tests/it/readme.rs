@@ -2,7 +2,9 @@
 //!
 //! `KITT_UPDATE_README=1 cargo test readme` writes them anew.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
+
+use kitt_action::sim::paced::{self, PacedSpec};
 
 use super::harness::kitt;
 
@@ -103,4 +105,57 @@ fn readme_workflow_uses_inputs_that_exist() {
             "action.yml has no input {name}"
         );
     }
+}
+
+/// The `kitt run` lines of a document, each with a running server in the place of its own and
+/// little to do.
+fn run_lines(text: &str, url: &str, results: &Path) -> Vec<Vec<String>> {
+    let lines = text.lines().filter(|line| line.starts_with("kitt run "));
+    let words = |line: &str| {
+        let line = line
+            .replace("http://127.0.0.1:8000", url)
+            .replace("-m my-model", "-m paced")
+            .replace("--duration 2m", "--duration 2s")
+            .replace("--requests 500", "--requests 130")
+            .replace(" -o results", "");
+        let mut words: Vec<String> = line.split_whitespace().skip(1).map(str::to_owned).collect();
+        words.extend(["-o".to_owned(), results.display().to_string()]);
+        words
+    };
+    lines.map(words).collect()
+}
+
+#[test]
+fn the_commands_that_measure_by_hand_work() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let server = paced::start(PacedSpec {
+        ttft: Duration::from_millis(20),
+        itl: Duration::from_millis(2),
+        ..PacedSpec::default()
+    })
+    .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut commands = 0;
+    for document in ["README.md", "docs/measuring.md"] {
+        let text = std::fs::read_to_string(root.join(document)).unwrap();
+        for words in run_lines(&text, &server.url(), dir.path()) {
+            let output = kitt().args(&words).output().unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            // A busy machine may make it invalid; it was measured all the same.
+            let code = output.status.code();
+            assert!(
+                matches!(code, Some(0 | 21)),
+                "{words:?}: {code:?}\n{stderr}"
+            );
+            let metrics = std::fs::read(dir.path().join("metrics.json")).unwrap();
+            let metrics: serde_json::Value = serde_json::from_slice(&metrics).unwrap();
+            let measured = &metrics["measurements"][0];
+            assert_eq!(metrics["status"], "complete");
+            assert!(measured["metrics"]["ttft_ms.p50"]["value"].is_number());
+            assert_eq!(measured["ok"], measured["sent"]);
+            commands += 1;
+        }
+    }
+    server.stop().unwrap();
+    assert_eq!(commands, 3);
 }

@@ -116,6 +116,67 @@ fn could_not_measure() {
     assert_snapshot!(readable(&documents));
 }
 
+/// What the servers of both sides told: the second run of the base saw a queue.
+fn with_servers() -> Sample {
+    let mut sample = sample::unchanged();
+    let told = |ttft: f64, queue: f64| {
+        Some(serde_json::json!({
+            "ttft_mean_ms": ttft,
+            "queue_max": queue,
+            "prefix_cache_hit_share": 0.0025,
+            "names": { "ttft": "vllm:time_to_first_token_seconds" },
+        }))
+    };
+    for (side, ttft) in [
+        (sample.baseline.as_mut().unwrap(), 80.0),
+        (&mut sample.current, 81.5),
+    ] {
+        for (index, run) in side.runs.iter_mut().enumerate() {
+            let record = run.scenarios.get_mut("latency").unwrap();
+            record.metrics.insert("ttft_ms.mean".to_owned(), ttft + 2.5);
+            let queue = if index == 1 && ttft < 81.0 { 3.0 } else { 0.0 };
+            record.facts.server = told(ttft, queue);
+        }
+    }
+    sample
+}
+
+#[test]
+fn the_servers_own_numbers_are_folded_and_side_by_side() {
+    let documents = with_servers().render();
+    keep("server", &documents);
+    let section = |text: &str| {
+        let begin = text.find("<details><summary>Server side").unwrap();
+        let end = text[begin..].find("</details>").unwrap();
+        text[begin..begin + end].to_owned()
+    };
+    assert_snapshot!(section(&documents.comment));
+    assert_eq!(section(&documents.comment), section(&documents.summary));
+    let html = &documents.report_html;
+    assert!(html.contains(
+        "<td>requests in the queue, most</td><td class=\"num\">3</td><td class=\"num\">0</td>"
+    ));
+    assert!(html.contains("<code>vllm:time_to_first_token_seconds</code>"));
+}
+
+#[test]
+fn a_server_that_told_nothing_has_no_section() {
+    let mut sample = with_servers();
+    for side in [sample.baseline.as_mut().unwrap(), &mut sample.current] {
+        for record in side
+            .runs
+            .iter_mut()
+            .flat_map(|run| run.scenarios.values_mut())
+        {
+            // An entry that is none of ours, as a stranger's file may have it.
+            record.facts.server = Some(serde_json::json!(["vllm"]));
+        }
+    }
+    let documents = sample.render();
+    assert!(!documents.comment.contains("Server side"));
+    assert!(!documents.report_html.contains("Server side"));
+}
+
 #[test]
 fn the_report_needs_nothing_beside_itself() {
     let html = sample::regression().render().report_html;
@@ -189,6 +250,11 @@ fn poison(sample: &mut Sample, text: &str) {
         run.scenarios.values_mut()
     }) {
         record.errors = vec![text.to_owned()];
+        record.facts.server = Some(serde_json::json!({
+            "ttft_mean_ms": 1.0,
+            "names": { "ttft": text, text: text },
+            "notes": [text],
+        }));
     }
 }
 

@@ -77,6 +77,7 @@ fn options() -> ServeOptions {
         log_file: None,
         stop_timeout: Duration::from_secs(1),
         secrets: Vec::new(),
+        bearer: None,
     }
 }
 

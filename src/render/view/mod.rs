@@ -16,6 +16,7 @@ mod limits;
 mod next;
 mod report;
 mod rows;
+mod server;
 mod state;
 mod words;
 
@@ -48,6 +49,8 @@ pub(super) struct View {
     pub(super) limits: Option<Vec<LimitRow>>,
     /// All metrics; `None` when they do not fit.
     pub(super) all: Option<All>,
+    /// What the server told about itself; `None` when it told nothing or it does not fit.
+    pub(super) server: Option<Server>,
     /// Environment and configuration; `None` when nothing is known or it does not fit.
     pub(super) environment: Option<Environment>,
     /// What to do now; `None` when there is nothing to do.
@@ -195,6 +198,31 @@ pub(super) struct Group {
     pub(super) rows: Vec<Row>,
     /// Metrics without one, each a few words.
     pub(super) without_direction: Vec<String>,
+}
+
+/// The server's own numbers by scenario.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Server {
+    /// `told by the engine itself in 3 scenarios`.
+    pub(super) title: String,
+    pub(super) groups: Vec<ServerGroup>,
+    /// The engine's names for them.
+    pub(super) sources: Vec<String>,
+}
+
+/// One scenario of the server's own numbers.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct ServerGroup {
+    pub(super) scenario: String,
+    pub(super) rows: Vec<ServerRow>,
+}
+
+/// One quantity on the server's clock.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct ServerRow {
+    pub(super) quantity: &'static str,
+    pub(super) base: String,
+    pub(super) head: String,
 }
 
 /// What differs around the measurement.

@@ -2,7 +2,7 @@
 
 use super::{
     Alert, FailureView, Part, Title, View, absolute, alert, all, cdf, environment, footer, forest,
-    headline, limits, next, rows, state,
+    headline, limits, next, rows, server, state,
 };
 use crate::{
     render::{
@@ -48,6 +48,7 @@ pub(in crate::render) fn report(
             .then(|| limits::limits(&input.decision.limits))
             .flatten(),
         all: all::all(input, detail),
+        server: server::server(input, detail),
         environment: environment::environment(input, detail),
         next: detail
             .steps

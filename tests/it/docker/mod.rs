@@ -94,6 +94,7 @@ fn options(run: &str) -> ServeOptions {
         log_file: None,
         stop_timeout: Duration::from_secs(5),
         secrets: Vec::new(),
+        bearer: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use kitt_action::{
     measure::Validity,
-    results::{Origin, ResultSet, RunStatus},
+    results::{self, Limits, Origin, ResultSet, RunFacts, RunStatus, ScenarioFacts},
     store,
 };
 
@@ -48,6 +48,30 @@ fn version_1_loads_for_ever() {
     assert_eq!(
         set.fingerprint.unwrap().digest(),
         json(&set.path)["fingerprint"]["digest"].as_str().unwrap()
+    );
+}
+
+#[test]
+fn keys_that_were_added_to_version_1_load_for_ever() {
+    let set = store::load(&fixture("results/v1/facts")).unwrap();
+    assert_eq!(set.facts.search.as_ref().unwrap()["knee_rps"], 48.0);
+    assert_eq!(
+        set.facts.calibration.as_ref().unwrap()["itl_error_ms"],
+        0.01
+    );
+    let record = &set.runs[0].scenarios["throughput"];
+    assert_eq!(record.facts, super::support::facts());
+    assert_eq!(record.per_request["tpot_ms"][1], Some(3.0 + 1.0 / 3.0));
+    let read = results::traces(&fixture("results/v1/facts"), &Limits::default()).unwrap();
+    let read: Vec<_> = read.map(Result::unwrap).collect();
+    assert_eq!(read.len(), 3);
+    assert_eq!(read[2].trace, super::log::whole());
+    // Older files do not have them.
+    let older = store::load(&fixture("results/v1/complete")).unwrap();
+    assert_eq!(older.facts, RunFacts::default());
+    assert_eq!(
+        older.runs[0].scenarios["latency"].facts,
+        ScenarioFacts::default()
     );
 }
 

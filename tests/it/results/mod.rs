@@ -3,6 +3,7 @@
 mod garbage;
 mod killed;
 mod kitt;
+mod log;
 mod newest;
 mod own;
 mod properties;

@@ -43,7 +43,7 @@ fn kitts_readers_find_their_keys() {
     for (name, level) in [("batch_inference/c1", 1), ("batch_inference/c8", 8)] {
         let scenario = scenario(name);
         let measured = measurement(2);
-        let mut report = report(1, &scenario, &measured, &[]);
+        let mut report = report(1, &scenario, &measured);
         report.kitt = serde_json::json!({
             "optimal_concurrency": level, format!("throughput_at_{level}"): 100.0 * f64::from(level)
         })
@@ -111,10 +111,10 @@ fn every_request_has_its_line() {
     let wanted = serde_json::json!({
         "run": 3, "scenario": "latency", "index": 1, "outcome": "ok",
         "scheduled_ns": 200_000_000, "sent_ns": 200_000_000, "finished_ns": 300_000_000,
-        "chunk_ns": [209_000_000, 210_000_000, 213_000_000, 213_000_000],
-        "chunk_kinds": "orcC",
+        "stamps": "user",
+        "chunk_kinds": "orcC", "chunk_delta_ns": [9_000_000, 1_000_000, 3_000_000, 0],
         "usage": {"prompt_tokens": 61, "completion_tokens": 32},
-        "finish_reason": "length", "error": null,
+        "finish_reason": "length",
         "ttft_ms": 10.0 + 1.0 / 3.0, "tpot_ms": 3.0 + 1.0 / 3.0,
         "itl_mean_ms": 3.1 + 1.0 / 3.0, "e2e_ms": 100.0 + 1.0 / 3.0,
     });

@@ -6,10 +6,10 @@ use kitt_action::{
     engine::Mode,
     load::{ChunkArrival, ChunkKind, Outcome, RequestTrace, Usage},
     measure::{Measurement, Validity},
-    plan::{Scenario, Test},
+    plan::{Scenario, Test, Warmup},
     results::{
-        HostFacts, METHOD, Provenance, ResultsWriter, RunHeader, ScenarioRecord, ScenarioReport,
-        Storage, Subject, fingerprint, workload_digest,
+        HostFacts, LoggedTimes, METHOD, Provenance, ResultsWriter, RunHeader, ScenarioFacts,
+        ScenarioRecord, ScenarioReport, Storage, Subject, fingerprint, workload_digest,
     },
     telemetry::{GpuInfo, GpuReading, GpuSample, GpuTrace},
 };
@@ -77,15 +77,14 @@ pub fn header() -> RunHeader {
 pub fn scenario(name: &str) -> Scenario {
     let test = name.split('/').next().unwrap();
     let number = |n| NonZeroU32::new(n).unwrap();
-    Scenario {
-        id: name.parse().unwrap(),
-        test: *Test::ALL.iter().find(|known| known.name() == test).unwrap(),
-        concurrency: number(1),
-        requests: number(4),
-        warmup_requests: 2,
-        input_tokens: number(64),
-        output_tokens: number(32),
-    }
+    Scenario::closed(
+        name.parse().unwrap(),
+        *Test::ALL.iter().find(|known| known.name() == test).unwrap(),
+        number(1),
+        number(4),
+        Warmup::requests(2),
+        (number(64), number(32)),
+    )
 }
 
 /// A measurement of this many good requests and one that failed.
@@ -120,20 +119,17 @@ pub fn measurement(requests: u32) -> Measurement {
             ("itl_ms".to_owned(), times(3.1)),
             ("e2e_ms".to_owned(), times(100.0)),
         ]),
+        ..Measurement::default()
     }
 }
 
 pub fn trace(index: u32) -> RequestTrace {
     let at = |ms| Duration::from_millis(u64::from(index) * 200 + ms);
     let chunk = |ms, kind, coalesced| ChunkArrival {
-        at: at(ms),
-        kind,
         coalesced,
+        ..ChunkArrival::new(at(ms), kind)
     };
     RequestTrace {
-        index,
-        scheduled_at: at(0),
-        sent_at: at(0),
         chunks: vec![
             chunk(9, ChunkKind::Other, false),
             chunk(10, ChunkKind::Reasoning, false),
@@ -147,7 +143,7 @@ pub fn trace(index: u32) -> RequestTrace {
             completion_tokens: 32,
         }),
         finish_reason: Some("length".into()),
-        error: None,
+        ..RequestTrace::sent(index, at(0))
     }
 }
 
@@ -155,27 +151,50 @@ pub fn report<'a>(
     run: u32,
     scenario: &'a Scenario,
     measurement: &'a Measurement,
-    traces: &'a [RequestTrace],
 ) -> ScenarioReport<'a> {
     ScenarioReport {
         run,
         scenario,
         measurement,
-        traces,
         kitt: serde_json::Map::new(),
         warmup_times_s: &[0.11, 0.1],
         errors: &[],
+        facts: facts(),
     }
 }
 
-/// Writes a scenario with one trace for each of its per-request values.
+/// Writes a scenario with one trace for each of its per-request values, its log first.
 pub fn write(writer: &mut ResultsWriter, run: u32, scenario: &Scenario, measured: &Measurement) {
     let requests = measured.per_request.values().map(Vec::len).max();
     let requests = u32::try_from(requests.unwrap_or_default()).unwrap();
-    let traces: Vec<_> = (0..requests).map(trace).collect();
-    writer
-        .scenario(report(run, scenario, measured, &traces))
-        .unwrap();
+    let mut log = writer.requests(run, &scenario.id).unwrap();
+    for index in 0..requests {
+        let time = |quantity: &str| {
+            let values = measured.per_request.get(quantity)?;
+            *values.get(index as usize)?
+        };
+        let times = LoggedTimes {
+            ttft_ms: time("ttft_ms"),
+            tpot_ms: time("tpot_ms"),
+            itl_mean_ms: time("itl_ms"),
+            e2e_ms: time("e2e_ms"),
+        };
+        log.record(&trace(index), times).unwrap();
+    }
+    assert_eq!(log.close().unwrap(), u64::from(requests));
+    writer.scenario(report(run, scenario, measured)).unwrap();
+}
+
+/// What is known beside the numbers of every scenario here.
+pub fn facts() -> ScenarioFacts {
+    ScenarioFacts {
+        audit: Some(serde_json::json!({
+            "threads": 1, "stamps": "kernel", "late_send_ms": {"p99": 0.1},
+        })),
+        token_source: Some("server usage".into()),
+        quantile_method: [("ttft_ms".to_owned(), "exact".to_owned())].into(),
+        server: Some(serde_json::json!({"ttft_ms.mean": 11.5})),
+    }
 }
 
 /// What a reader must see of a good measurement.
@@ -190,6 +209,7 @@ pub fn record(measured: &Measurement) -> ScenarioRecord {
         output_tokens_mean: measured.output_tokens_mean,
         validity: Some(measured.validity),
         per_request: measured.per_request.clone(),
+        facts: facts(),
     }
 }
 

@@ -144,6 +144,7 @@ fn results(shift: f64, fingerprint: Fingerprint) -> ResultSet {
                 values(f64::from(number), latency * shift),
             ),
         ]),
+        facts: kitt_action::results::ScenarioFacts::default(),
     };
     ResultSet {
         origin: Origin::Own,
@@ -168,6 +169,7 @@ fn results(shift: f64, fingerprint: Fingerprint) -> ResultSet {
                 ]),
             })
             .collect(),
+        facts: kitt_action::results::RunFacts::default(),
     }
 }
 

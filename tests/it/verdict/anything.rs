@@ -72,6 +72,7 @@ fn any_record() -> impl Strategy<Value = ScenarioRecord> {
                     .into_iter()
                     .map(|name| (name.to_owned(), requests.clone()))
                     .collect(),
+                facts: kitt_action::results::ScenarioFacts::default(),
             },
         )
 }

@@ -32,6 +32,7 @@ fn record(metrics: &[(&str, f64)]) -> ScenarioRecord {
         output_tokens_mean: Some(64.0),
         validity: Some(Validity::Valid),
         per_request: BTreeMap::new(),
+        facts: kitt_action::results::ScenarioFacts::default(),
     }
 }
 
@@ -64,6 +65,7 @@ fn set(runs: Vec<Vec<(&str, ScenarioRecord)>>) -> ResultSet {
                     .collect(),
             })
             .collect(),
+        facts: kitt_action::results::RunFacts::default(),
     }
 }
 
