@@ -180,8 +180,6 @@ impl Session {
     ) -> Result<(), Error> {
         self.note_engine(&endpoint)?;
         let tokens = self.tokens(&endpoint).await?;
-        self.provenance.tokenizer = Some(tokens.describe());
-        self.writer.provenance(self.provenance.clone())?;
         let plan = self.plan.clone();
         let dialects = self.dialects.clone();
         let sources = Arc::clone(&self.sources);
@@ -205,6 +203,9 @@ impl Session {
             }
             Some(search) => self.search(number, &bench, search, stop).await?,
         }
+        // Asked after the load: it waits for the tokenizer, and the first request must not.
+        self.provenance.tokenizer = Some(bench.tokens.describe());
+        self.writer.provenance(self.provenance.clone())?;
         if target.usage_refused() {
             tracing::warn!(
                 "the server refuses stream_options: tokens are counted without it, and nothing \
