@@ -49,6 +49,9 @@ node --test tests/action/*.test.mjs
 step "the README's first command"
 scripts/demo.sh --output "$(mktemp -d)/demo"
 
+step "a million random streams"
+KITT_FUZZ_PROFILE=dev scripts/fuzz-streams.sh
+
 step "Rust tests"
 if command -v cargo-nextest >/dev/null 2>&1; then
   cargo test --locked --doc --quiet

@@ -19,6 +19,7 @@
 pub mod endpoint;
 pub mod histogram;
 pub mod ids;
+pub mod limits;
 pub mod metric;
 pub mod secret;
 pub mod units;

@@ -15,7 +15,15 @@ use std::{
 };
 
 /// Every stage may use these.
-const LEAVES: [&str; 6] = ["units", "endpoint", "histogram", "ids", "metric", "secret"];
+const LEAVES: [&str; 7] = [
+    "units",
+    "endpoint",
+    "histogram",
+    "ids",
+    "limits",
+    "metric",
+    "secret",
+];
 
 /// The flow. A stage may use itself, the leaves and what stands before it.
 const FLOW: [&str; 20] = [

@@ -141,7 +141,7 @@ pub fn simulator(spec: &str, processor: Option<&str>) {
 
 /// The side of a client's process.
 pub fn client(client: Client, load: &str) {
-    paced::raise_open_files();
+    kitt_action::limits::open_files();
     let load: LoadSpec = serde_json::from_str(load).unwrap();
     if let Some(processor) = load.processor {
         assert!(paced::pin_to(&[processor]));

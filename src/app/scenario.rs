@@ -22,7 +22,8 @@ use crate::{
     plan::{self, Arrivals, Plan, Scenario, Slot, Slots, Warmup},
     results::RequestLog,
     telemetry::{
-        self, GpuTrace, HostWatch, NvmlSource, Sampler, Scrape, ServerSampler, ServerTrace,
+        self, GpuTrace, HostWatch, NvmlSource, Sampler, Scrape, ServerNumbers, ServerSampler,
+        ServerTrace,
     },
     workload::{TokenCounter, Workload, WorkloadSpec},
 };
@@ -127,6 +128,7 @@ impl Bench<'_> {
                 .accumulator
                 .finish(&report, &host, gpu.as_ref(), numbers.as_ref())?;
         describe::note_lengths(lengths, &mut measurement);
+        self.tell_server(&scenario, &measurement, numbers.as_ref());
         let dialects = recorder
             .dialects
             .into_iter()
@@ -139,6 +141,19 @@ impl Bench<'_> {
             gpu,
             server,
         })
+    }
+
+    /// The server's own TTFT beside the client's, where it tells one.
+    fn tell_server(
+        &self,
+        scenario: &Scenario,
+        measurement: &Measurement,
+        numbers: Option<&ServerNumbers>,
+    ) {
+        let client = measurement.metrics.get("ttft_ms.mean").copied();
+        if let Some(beside) = numbers.and_then(|server| telemetry::ttft_beside(client, server)) {
+            tracing::info!("{} {}: {beside}", self.name, scenario.id);
+        }
     }
 
     fn slots(&self, scenario: &Scenario) -> Slots {

@@ -179,6 +179,9 @@ impl Session {
         stop: &Stop,
     ) -> Result<(), Error> {
         self.note_engine(&endpoint)?;
+        for note in telemetry::HostState::read().notes() {
+            tracing::warn!("{note}");
+        }
         let tokens = self.tokens(&endpoint).await?;
         let plan = self.plan.clone();
         let dialects = self.dialects.clone();

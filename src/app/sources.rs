@@ -23,28 +23,26 @@ impl Sources {
     pub(super) fn read(plan: &mut Plan) -> Result<Self, WorkloadError> {
         let mut sources = Self::default();
         for scenario in &mut plan.scenarios {
-            sources.scenario(scenario)?;
+            *scenario = sources.named_by(scenario.clone())?;
         }
         Ok(sources)
     }
 
-    /// As [`Sources::read`], for one scenario.
-    ///
-    /// # Errors
-    /// As there.
-    pub(super) fn scenario(&mut self, scenario: &mut Scenario) -> Result<(), WorkloadError> {
-        if let PromptSource::Dataset { path, digest } = &mut scenario.prompts {
-            self.dataset(path)?.digest().clone_into(digest);
+    fn named_by(&mut self, mut scenario: Scenario) -> Result<Scenario, WorkloadError> {
+        if let PromptSource::Dataset { path, .. } = &scenario.prompts {
+            let (path, dataset) = (path.clone(), self.dataset(path)?);
+            scenario = scenario.with_digest(&path, dataset.digest());
         }
-        if let Arrivals::Replay { path, digest, .. } = &mut scenario.arrivals {
-            if self.trace.is_none() {
-                self.trace = Some(Trace::read(path, digest)?);
-            }
-            if let Some(trace) = &self.trace {
-                trace.digest.clone_into(digest);
-            }
+        if let Arrivals::Replay { path, digest, .. } = &scenario.arrivals {
+            let path = path.clone();
+            let trace = match self.trace.take() {
+                Some(known) => known,
+                None => Trace::read(&path, digest)?,
+            };
+            scenario = scenario.with_digest(&path, &trace.digest);
+            self.trace = Some(trace);
         }
-        Ok(())
+        Ok(scenario)
     }
 
     fn dataset(&mut self, path: &Path) -> Result<Arc<Dataset>, WorkloadError> {

@@ -29,7 +29,7 @@ pub struct HostLoad {
 
 /// What is worth knowing about the host once.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct HostFacts {
+pub struct HostState {
     /// Load average of the last minute: processes that run or want to.
     pub load_average: Option<f64>,
     /// Processors this process may run on.
@@ -38,7 +38,7 @@ pub struct HostFacts {
     pub clock_source: Option<String>,
 }
 
-impl HostFacts {
+impl HostState {
     /// Reads this host.
     pub fn read() -> Self {
         Self::read_at(&HostRoots::default())
@@ -279,15 +279,15 @@ mod tests {
             ..load
         };
         assert_eq!(told, HostLoad::default());
-        assert_eq!(HostFacts::read_at(&empty), HostFacts::default());
-        assert!(HostFacts::default().notes().is_empty());
+        assert_eq!(HostState::read_at(&empty), HostState::default());
+        assert!(HostState::default().notes().is_empty());
     }
 
     #[test]
     fn a_busy_host_and_a_slow_clock_are_told() {
         let dir = tempfile::tempdir().unwrap();
         let source = "sys/devices/system/clocksource/clocksource0/current_clocksource";
-        let facts = HostFacts::read_at(&roots(
+        let facts = HostState::read_at(&roots(
             &dir,
             &[
                 ("proc/loadavg", "2.50 0.01 0.05 1/234 5678\n"),
@@ -303,7 +303,7 @@ mod tests {
             "{notes}"
         );
         assert!(notes.contains("`hpet`"), "{notes}");
-        let quiet = HostFacts {
+        let quiet = HostState {
             load_average: Some(2.0),
             clock_source: Some("tsc".to_owned()),
             ..facts

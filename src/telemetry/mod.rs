@@ -22,7 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use aliases::{Buckets, Quantity, Reading, Snapshot};
-pub use host::{HostFacts, HostLoad, HostRoots, HostWatch};
+pub use host::{HostLoad, HostRoots, HostState, HostWatch};
 pub use nvml::{NvmlSource, gpus};
 pub use recording::{read_traces, write_trace};
 pub use replay::ReplaySource;

@@ -193,15 +193,15 @@ pub(super) fn runs_to_settle(
 pub(super) const MOST_RUNS: usize = 30;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::compare::{Design, Reference};
 
-    const LEVELS: Levels = Levels {
+    pub(in crate::verdict) const LEVELS: Levels = Levels {
         alpha: 0.01,
         beta: 0.05,
     };
-    const ZONE: Zone = Zone {
+    pub(in crate::verdict) const ZONE: Zone = Zone {
         min_effect: 0.01,
         gate_effect: 0.05,
     };

@@ -86,15 +86,7 @@ fn smallest(provable: impl Fn(f64) -> bool) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const LEVELS: Levels = Levels {
-        alpha: 0.01,
-        beta: 0.05,
-    };
-    const ZONE: Zone = Zone {
-        min_effect: 0.01,
-        gate_effect: 0.05,
-    };
+    use crate::verdict::rule::tests::{LEVELS, ZONE};
 
     fn counts(events: f64, trials: f64) -> Counts {
         Counts { events, trials }

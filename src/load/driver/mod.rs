@@ -36,12 +36,10 @@ use self::{
     worker::{WAKER, Worker},
 };
 use super::{
-    DriveReport, LoadError, RequestTrace, Stopped, Target,
-    clock::Clock,
-    socket::{TlsSetup, open_files},
+    DriveReport, LoadError, RequestTrace, Stopped, Target, clock::Clock, socket::TlsSetup,
     target::Wire,
 };
-use crate::plan::Job;
+use crate::{limits, plan::Job};
 
 /// Files a process has open beside its connections.
 const OTHER_FILES: u64 = 64;
@@ -166,7 +164,7 @@ fn tls(target: &Target, wire: &Wire) -> Result<Option<TlsSetup>, LoadError> {
 
 fn enough_files(options: &DriveOptions) -> Result<(), LoadError> {
     let needed = options.first_connections() as u64 + OTHER_FILES;
-    match open_files() {
+    match limits::open_files() {
         Some(allowed) if allowed < needed => Err(LoadError::Files { needed, allowed }),
         _ => Ok(()),
     }

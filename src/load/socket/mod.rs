@@ -16,7 +16,7 @@ use std::{
 use mio::{Interest, Registry, Token, net::TcpStream};
 
 use super::{StampSource, clock::Clock};
-pub(super) use kernel::{Stamper, Timer, keep_stamping, open_files, thread_cpu};
+pub(super) use kernel::{Stamper, Timer, keep_stamping, thread_cpu};
 pub(super) use tls::{Secured, TlsSetup};
 
 /// A connection, not yet or already open.

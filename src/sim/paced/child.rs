@@ -31,7 +31,7 @@ pub fn serve_child(
     input: &mut dyn Read,
     output: &mut dyn Write,
 ) -> io::Result<()> {
-    raise_open_files();
+    crate::limits::open_files();
     let pinned = processor.is_some_and(|one| pin_to(&[one]));
     let server = start(spec)?;
     let hello = Hello {
@@ -119,24 +119,6 @@ impl Drop for PacedChild {
 fn no_pipe() -> io::Error {
     io::Error::other("the child has no standard output")
 }
-
-/// Raises the soft limit of open files to the hard one: a thousand streams need more than some
-/// systems allow at first.
-#[cfg(unix)]
-pub fn raise_open_files() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
-    let limits = getrlimit(Resource::RLIMIT_NOFILE);
-    // macOS names a hard limit that it does not accept: the soft one stays then.
-    let raised = limits.and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        tracing::debug!("the limit of open files stays: {error}");
-    }
-}
-
-/// There is no such limit on this system.
-#[cfg(not(unix))]
-pub fn raise_open_files() {}
 
 /// The processors this process may run on; empty where the system does not say.
 #[cfg(target_os = "linux")]

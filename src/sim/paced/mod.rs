@@ -45,7 +45,7 @@ mod spec;
 mod truth;
 mod wait;
 
-pub use child::{Hello, PacedChild, allowed_cpus, pin_to, raise_open_files, serve_child};
+pub use child::{Hello, PacedChild, allowed_cpus, pin_to, serve_child};
 pub use server::{PacedServer, start};
 pub use spec::{PacedSpec, RoleChunk, Stall};
 pub use truth::{Lateness, PacedRequest, PacedTruth};
