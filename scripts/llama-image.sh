@@ -11,6 +11,7 @@
 # half-finished step is done again. Progress goes to stderr, and at the end to stdout:
 #   KITT_LLAMA_IMAGE=…    the image's reference
 #   KITT_LLAMA_MODEL=…    the model's absolute path
+#   KITT_LLAMA_SERVER=…   the server's absolute path, for running it on the host
 set -eu
 umask 022
 
@@ -128,4 +129,4 @@ flock 9
 build_server
 write_model
 pack_image
-printf 'KITT_LLAMA_IMAGE=%s\nKITT_LLAMA_MODEL=%s\n' "$image" "$model"
+printf 'KITT_LLAMA_IMAGE=%s\nKITT_LLAMA_MODEL=%s\nKITT_LLAMA_SERVER=%s\n' "$image" "$model" "$work/llama-server"

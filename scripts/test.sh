@@ -25,9 +25,9 @@ if [ -d "$tools" ]; then
 fi
 
 step "formatting"
-cargo fmt --check
+cargo fmt --all --check
 step "clippy"
-cargo clippy --locked --all-targets -- -D warnings
+cargo clippy --locked --workspace --all-targets -- -D warnings
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
 step "workflows and scripts"
@@ -55,7 +55,7 @@ KITT_FUZZ_PROFILE=dev scripts/fuzz-streams.sh
 step "Rust tests"
 if command -v cargo-nextest >/dev/null 2>&1; then
   cargo test --locked --doc --quiet
-  cargo nextest run --locked --no-fail-fast
+  cargo nextest run --locked --workspace --no-fail-fast
 else
-  cargo test --locked --no-fail-fast
+  cargo test --locked --workspace --no-fail-fast
 fi

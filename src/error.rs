@@ -10,9 +10,10 @@ use crate::{
     publish::PublishError,
     render::RenderError,
     results::ResultsError,
-    serve::ServeError,
+    serve::{Fault, PullFailure, ServeError},
     sim::SimError,
     store::StoreError,
+    telemetry::NoGpu,
     verdict::VerdictError,
     workload::WorkloadError,
 };
@@ -62,6 +63,12 @@ pub enum Error {
         /// Requests by outcome.
         outcomes: String,
     },
+    /// GPUs cannot be watched, and the run is worth nothing without.
+    #[error("telemetry is required and unavailable ({0})")]
+    Telemetry(NoGpu),
+    /// A GPU failed while it was measured on.
+    #[error("{0}")]
+    Gpu(String),
     /// Results cannot be written.
     #[error(transparent)]
     Results(#[from] ResultsError),
@@ -89,6 +96,18 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The results of even a small run would not fit on the disk.
+    #[error(
+        "{path} has {free} bytes free, and the results of a run need {least} at least: make room, or give another folder (--output)"
+    )]
+    NoSpace {
+        /// The results directory.
+        path: std::path::PathBuf,
+        /// Bytes that are free there.
+        free: u64,
+        /// Bytes that must be.
+        least: u64,
+    },
     /// The program could not start its own machinery.
     #[error("cannot start the asynchronous runtime")]
     Runtime(#[source] std::io::Error),
@@ -109,7 +128,17 @@ impl Error {
             Self::Serve(error) => serve(error),
             Self::Cancelled { signal: "SIGTERM" } => Exit::Terminated,
             Self::Cancelled { .. } => Exit::Interrupted,
+            // Another runner may have more of both.
+            Self::NoSpace { .. } | Self::Load(LoadError::Files { .. }) | Self::Telemetry(_) => {
+                Exit::Host
+            }
+            Self::Results(ResultsError::Io { source, .. }) | Self::Write { source, .. }
+                if is_full(source) =>
+            {
+                Exit::Host
+            }
             Self::Load(_) | Self::Warmup { .. } => Exit::Engine,
+            Self::Gpu(_) => Exit::Invalid,
             Self::Sim(_)
             | Self::Measure(_)
             | Self::NoSuccess { .. }
@@ -141,6 +170,12 @@ impl Error {
     }
 }
 
+/// Whether a disk is full, or this user's share of it.
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
 /// Files and lengths were asked for; a tokenizer that stops answering is the engine's.
 const fn workload(error: &WorkloadError) -> Exit {
     match error {
@@ -164,15 +199,42 @@ fn serve(error: &ServeError) -> Exit {
     match error {
         ServeError::NoDocker { .. }
         | ServeError::Docker { .. }
-        | ServeError::DockerTimeout { .. } => Exit::Host,
-        ServeError::Mount { .. } => Exit::Usage,
+        | ServeError::DockerTimeout { .. }
+        | ServeError::Undead
+        | ServeError::GpuBusy { .. }
+        | ServeError::Lock { .. }
+        | ServeError::Driver { .. }
+        | ServeError::DaemonLost { .. }
+        | ServeError::Vanished
+        | ServeError::NoGpu(_)
+        | ServeError::Refused {
+            fault: Fault::Host, ..
+        } => Exit::Host,
+        ServeError::Pull { failure, .. } if failure.is_of_this_host() => Exit::Host,
+        ServeError::Pull {
+            failure: PullFailure::Reference,
+            ..
+        }
+        | ServeError::Mount { .. }
+        | ServeError::Refused {
+            fault: Fault::Settings,
+            ..
+        } => Exit::Usage,
         ServeError::ImageMissing { .. }
         | ServeError::Image { .. }
+        | ServeError::Pull { .. }
         | ServeError::Died { .. }
         | ServeError::NotReady { .. }
         | ServeError::WrongModel { .. }
         | ServeError::NoAnswer { .. }
         | ServeError::Lost { .. }
+        | ServeError::Program { .. }
+        | ServeError::Stuck { .. }
+        | ServeError::NotLoaded { .. }
+        | ServeError::Refused {
+            fault: Fault::Engine,
+            ..
+        }
         | ServeError::Sim(_) => Exit::Engine,
         ServeError::Cancelled { .. } => Exit::Interrupted,
         ServeError::Log { .. } => Exit::Failure,

@@ -64,7 +64,7 @@ impl Exit {
             Self::NotProven => "gate under `strict`: inconclusive, incomparable or no baseline",
             Self::LimitBroken => "gate: an absolute limit is broken",
             Self::Host => {
-                "this host cannot run the benchmark (no Docker, no GPU): another runner may"
+                "this host cannot run the benchmark (no Docker, no GPU, GPU busy): another runner may"
             }
             Self::Invalid => {
                 "the measurement is invalid (throttled, client-bound, too many errors)"

@@ -89,6 +89,16 @@ name!(
     ImageRef, check_image
 );
 name!(
+    /// The name or id of a container, network or volume (`RestrictedNamePattern` in moby's
+    /// `daemon/names`). The Docker client puts names into paths unescaped: none reaches it that
+    /// is not one of these.
+    ObjectName, check_object
+);
+name!(
+    /// The id of an image on a daemon: `sha256:` and 64 hexadecimal digits.
+    ImageId, check_image_id
+);
+name!(
     /// One workload point inside a suite, such as `throughput` or `batch_inference/c8`:
     /// letters, digits, `_`, `-`, `.`, `/`, at most 100 characters.
     ScenarioId, check_scenario
@@ -129,57 +139,161 @@ fn check_sha(text: &str) -> Result<(), NameError> {
     }
 }
 
-fn check_image(text: &str) -> Result<(), NameError> {
-    let wrong = |why| Err(NameError::new(text, "an image reference", why));
-    if text.len() > 255 {
-        return wrong("it is longer than 255 bytes");
-    }
-    let (rest, digest) = text
-        .split_once('@')
-        .map_or((text, None), |(r, d)| (r, Some(d)));
-    if let Some(digest) = digest {
-        let hex = digest.strip_prefix("sha256:").unwrap_or_default();
-        if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return wrong("its digest is not sha256: and 64 hexadecimal digits");
-        }
-    }
-    // A colon after the last slash starts the tag; one before it belongs to host:port.
-    let (path, tag) = match rest.rsplit_once(':') {
-        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
-        _ => (rest, None),
+/// A reference taken apart; nothing is checked.
+struct ImageParts<'a> {
+    host: Option<&'a str>,
+    path: &'a str,
+    tag: Option<&'a str>,
+    digest: Option<&'a str>,
+}
+
+fn image_parts(text: &str) -> ImageParts<'_> {
+    let (rest, digest) = match text.split_once('@') {
+        Some((rest, digest)) => (rest, Some(digest)),
+        None => (text, None),
     };
-    if let Some(tag) = tag {
-        let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
-        let bad_start = tag.starts_with(['.', '-']);
-        if tag.is_empty() || tag.len() > 128 || bad_start || !tag.bytes().all(word) {
-            return wrong("its tag has other characters than letters, digits, `_`, `.` and `-`");
-        }
-    }
-    let (host, path) = match path.split_once('/') {
+    // A colon after the last slash starts the tag; one before it belongs to host:port.
+    let (name, tag) = match rest.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        Some(_) | None => (rest, None),
+    };
+    let (host, path) = match name.split_once('/') {
         Some((first, path)) if first.contains(['.', ':']) || first == "localhost" => {
             (Some(first), path)
         }
-        _ => (None, path),
+        Some(_) | None => (None, name),
     };
-    if let Some(host) = host {
-        let ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':');
-        let ends = host.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && host.ends_with(|c: char| c.is_ascii_alphanumeric());
-        if !ends || !host.bytes().all(ok) {
-            return wrong("its host has other characters than letters, digits, `.`, `-` and `:`");
+    ImageParts {
+        host,
+        path,
+        tag,
+        digest,
+    }
+}
+
+/// The grammar of distribution/reference (`reference.go`) without what no engine needs: digests
+/// other than SHA-256 and numeric IPv6 hosts.
+fn check_image(text: &str) -> Result<(), NameError> {
+    let wrong = |why| Err(NameError::new(text, "an image reference", why));
+    let parts = image_parts(text);
+    let name = parts.host.map_or(0, |host| host.len() + 1) + parts.path.len();
+    if name > 255 {
+        wrong("its name is longer than 255 bytes")
+    } else if parts.digest.is_some_and(|digest| !is_digest(digest)) {
+        wrong("its digest is not sha256: and 64 lower-case hexadecimal digits")
+    } else if parts.tag.is_some_and(|tag| !is_tag(tag)) {
+        wrong(
+            "its tag is not 1 to 128 letters, digits, `_`, `.` and `-`, the first one a letter, digit or `_`",
+        )
+    } else if parts.host.is_some_and(|host| !is_host(host)) {
+        wrong("its host is not a name or IPv4 address with or without a port")
+    } else if !parts.path.split('/').all(is_path_component) {
+        wrong(
+            "each part of its path must be lower-case letters and digits joined by `.`, `_`, `__` or dashes",
+        )
+    } else if parts.path.len() == 64 && parts.path.bytes().all(|b| b.is_ascii_hexdigit()) {
+        wrong("it reads like an image's id")
+    } else {
+        Ok(())
+    }
+}
+
+fn is_digest(text: &str) -> bool {
+    let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    text.strip_prefix("sha256:")
+        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(lower))
+}
+
+fn is_tag(text: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    (1..=128).contains(&text.len()) && !text.starts_with(['.', '-']) && text.bytes().all(word)
+}
+
+fn is_host(text: &str) -> bool {
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (text, None),
+    };
+    let label = |part: &str| {
+        let ok = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        !part.is_empty() && !part.starts_with('-') && !part.ends_with('-') && part.bytes().all(ok)
+    };
+    let number = |port: &str| {
+        port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    name.split('.').all(label) && port.is_none_or(number)
+}
+
+fn is_path_component(part: &str) -> bool {
+    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let ends = |b: Option<u8>| b.is_some_and(word);
+    ends(part.bytes().next())
+        && ends(part.bytes().last())
+        && part.bytes().all(|b| word(b) || b"._-".contains(&b))
+        && part
+            .split(|c: char| c.is_ascii_alphanumeric())
+            .all(|joint| matches!(joint, "" | "." | "_" | "__") || joint.bytes().all(|b| b == b'-'))
+}
+
+/// Where Docker looks for images whose reference names no host.
+const HUB: &str = "docker.io";
+
+impl ImageRef {
+    /// The registry's host, with its port where one is given; `docker.io` for Docker Hub.
+    pub fn registry(&self) -> &str {
+        match image_parts(&self.0).host {
+            None | Some("index.docker.io") => HUB,
+            Some(host) => host,
         }
     }
-    let component = |part: &str| {
-        let ends = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-        let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
-        let bytes = part.as_bytes();
-        part.bytes().all(ok) && ends(bytes.first()) && ends(bytes.last())
-    };
-    if path.split('/').all(component) {
-        Ok(())
-    } else {
-        wrong("each part of its path must be lower-case letters and digits joined by `.`, `_`, `-`")
+
+    /// Host and path without tag and digest, written out: `docker.io/library/busybox`.
+    pub fn repository(&self) -> String {
+        let (host, path) = (self.registry(), image_parts(&self.0).path);
+        // Docker Hub's own images live in a folder that nobody types.
+        let folder = if host == HUB && !path.contains('/') {
+            "library/"
+        } else {
+            ""
+        };
+        format!("{host}/{folder}{path}")
     }
+
+    /// `sha256:…`, where the reference is fixed by a digest.
+    pub fn digest(&self) -> Option<&str> {
+        image_parts(&self.0).digest
+    }
+
+    /// The reference of one image and not of a repository full of them: with the tag `latest`
+    /// where it has neither tag nor digest.
+    #[must_use]
+    pub fn completed(&self) -> Self {
+        let parts = image_parts(&self.0);
+        if parts.tag.is_some() || parts.digest.is_some() {
+            self.clone()
+        } else {
+            Self(format!("{}:latest", self.0))
+        }
+    }
+}
+
+fn check_object(text: &str) -> Result<(), NameError> {
+    let ok = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    let start = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if start && (2..=128).contains(&text.len()) && text.bytes().all(ok) {
+        return Ok(());
+    }
+    let why =
+        "it must be 2 to 128 letters, digits, `_`, `.` or `-`, the first one a letter or digit";
+    Err(NameError::new(text, "a name on the Docker daemon", why))
+}
+
+fn check_image_id(text: &str) -> Result<(), NameError> {
+    if is_digest(text) {
+        return Ok(());
+    }
+    let why = "it must be sha256: and 64 lower-case hexadecimal digits";
+    Err(NameError::new(text, "an image id", why))
 }
 
 fn check_word(text: &str, what: &'static str, extra: &[u8]) -> Result<(), NameError> {
@@ -294,28 +408,130 @@ mod tests {
 
     #[test]
     fn image_references_follow_the_grammar() {
+        let digest = format!("@sha256:{}", "a".repeat(64));
         for good in [
             "vllm/vllm-openai:v0.9.1",
             "kitt-sim:local",
             "localhost/x",
             "127.0.0.1:5000/a/b:1",
-            &format!("ghcr.io/ggml-org/llama.cpp@sha256:{}", "a".repeat(64)),
+            "a__b/c-----d/e.f_g",
+            "Registry.Example.com/x",
+            "a:_x",
+            &format!("ghcr.io/ggml-org/llama.cpp{digest}"),
+            &format!("x.io:5000/a:tag{digest}"),
+            &format!("{}:{}", "a".repeat(255), "t".repeat(128)),
         ] {
             assert!(good.parse::<ImageRef>().is_ok(), "{good}");
         }
         for bad in [
             "",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
             "../containers/x",
             "a/../b",
+            "a..b",
+            "a___b",
+            "a._b",
+            "a-",
             "A/b",
             "a b",
             "a:b c",
             "a@sha256:12",
+            "a@",
+            &format!("a{}", digest.to_uppercase()),
+            &format!("a{digest}{digest}"),
             "a:",
+            "a:.x",
+            "a:b:c",
             "-a",
             "a\n",
+            "a\0",
+            "ä/b",
+            "a?force=1",
+            "a%2fb",
+            "a#b",
+            "host.:1/x",
+            "-h.io/x",
+            "h.io:0/x",
+            "h.io:65536/x",
+            "h.io:+5/x",
+            "h.io:/x",
+            "h:1:2/x",
+            "[::1]:5000/x",
+            &"a".repeat(256),
+            &"a1".repeat(32),
         ] {
             assert!(bad.parse::<ImageRef>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_reference_knows_its_registry_and_repository() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        for (text, registry, repository) in [
+            ("busybox", "docker.io", "docker.io/library/busybox"),
+            ("docker.io/a/b:1", "docker.io", "docker.io/a/b"),
+            ("index.docker.io/x", "docker.io", "docker.io/library/x"),
+            ("localhost/x", "localhost", "localhost/x"),
+            (
+                "127.0.0.1:5000/a/b:1",
+                "127.0.0.1:5000",
+                "127.0.0.1:5000/a/b",
+            ),
+            ("127.0.0.1:5000/a", "127.0.0.1:5000", "127.0.0.1:5000/a"),
+            (&format!("r.io/a@{digest}"), "r.io", "r.io/a"),
+        ] {
+            let image: ImageRef = text.parse().unwrap();
+            assert_eq!(
+                (image.registry(), image.repository().as_str()),
+                (registry, repository)
+            );
+        }
+        let fixed: ImageRef = format!("a@{digest}").parse().unwrap();
+        assert_eq!(fixed.digest(), Some(digest.as_str()));
+        for (typed, asked) in [
+            ("busybox", "busybox:latest"),
+            ("127.0.0.1:5000/a/b", "127.0.0.1:5000/a/b:latest"),
+            ("127.0.0.1:5000/a/b:1", "127.0.0.1:5000/a/b:1"),
+            (fixed.as_str(), fixed.as_str()),
+        ] {
+            assert_eq!(
+                typed.parse::<ImageRef>().unwrap().completed().as_str(),
+                asked
+            );
+        }
+    }
+
+    #[test]
+    fn names_and_ids_on_the_daemon_are_no_paths() {
+        for good in ["kitt-run-1-0", "ab", "0123456789abcdef", "a_b.c"] {
+            assert!(good.parse::<ObjectName>().is_ok(), "{good}");
+        }
+        for bad in [
+            "", "a", "..", "-a", ".a", "a/b", "a?v=1", "a b", "a\n", "a%2f",
+        ] {
+            assert!(bad.parse::<ObjectName>().is_err(), "{bad:?}");
+        }
+        assert!(
+            format!("sha256:{}", "0".repeat(64))
+                .parse::<ImageId>()
+                .is_ok()
+        );
+        assert!("sha256:../x".parse::<ImageId>().is_err());
+    }
+
+    proptest::proptest! {
+        // Whatever is accepted stays one piece of a path and of a query.
+        #[test]
+        fn no_accepted_reference_leaves_its_place(text in "[a-z0-9A-Z:/@._?#% \\-]{0,40}") {
+            if let Ok(image) = text.parse::<ImageRef>() {
+                let text = image.as_str();
+                proptest::prop_assert!(!text.contains("..") && !text.contains("//"));
+                proptest::prop_assert!(!text.contains(['?', '#', '%', ' ', '\\']));
+                proptest::prop_assert!(image.repository().ends_with(image_parts(text).path));
+            }
         }
     }
 

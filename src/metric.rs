@@ -60,6 +60,12 @@ pub enum Unit {
     /// Joules per output token.
     #[serde(rename = "J/tok")]
     JoulesPerToken,
+    /// Joules per request.
+    #[serde(rename = "J/req")]
+    JoulesPerRequest,
+    /// Money for a million tokens, in the currency of the prices.
+    #[serde(rename = "/1M tok")]
+    MoneyPerMillionTokens,
     /// Megahertz.
     #[serde(rename = "MHz")]
     Megahertz,
@@ -218,6 +224,12 @@ const QUANTITIES: &[Quantity] = &[
         Unit::Celsius,
         None,
     ),
+    quantity(
+        "gpu_memory_temperature_max_c",
+        "GPU memory temperature",
+        Unit::Celsius,
+        None,
+    ),
     quantity("gpu_sm_clock_avg_mhz", "SM clock", Unit::Megahertz, None),
     quantity(
         "energy_per_output_token_j",
@@ -225,7 +237,55 @@ const QUANTITIES: &[Quantity] = &[
         Unit::JoulesPerToken,
         LOWER,
     ),
-    quantity("energy_j", "energy", Unit::Joules, None),
+    quantity(
+        "energy_per_total_token_j",
+        "energy per token, prompt included",
+        Unit::JoulesPerToken,
+        LOWER,
+    ),
+    quantity(
+        "energy_per_request_j",
+        "energy per request",
+        Unit::JoulesPerRequest,
+        LOWER,
+    ),
+    quantity("energy_j", "GPU board energy", Unit::Joules, None),
+    quantity(
+        "energy_above_idle_j",
+        "energy above idle",
+        Unit::Joules,
+        None,
+    ),
+    quantity(
+        "energy_above_idle_per_output_token_j",
+        "energy above idle per output token",
+        Unit::JoulesPerToken,
+        None,
+    ),
+    quantity(
+        "cost_per_million_output_tokens",
+        "cost of output tokens",
+        Unit::MoneyPerMillionTokens,
+        LOWER,
+    ),
+    quantity(
+        "cost_per_million_total_tokens",
+        "cost of tokens",
+        Unit::MoneyPerMillionTokens,
+        LOWER,
+    ),
+    quantity(
+        "energy_cost_per_million_output_tokens",
+        "energy cost of output tokens",
+        Unit::MoneyPerMillionTokens,
+        LOWER,
+    ),
+    quantity(
+        "energy_cost_per_million_total_tokens",
+        "energy cost of tokens",
+        Unit::MoneyPerMillionTokens,
+        LOWER,
+    ),
     quantity(
         "total_latency_ms",
         "total latency",

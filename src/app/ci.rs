@@ -27,7 +27,7 @@ pub(super) async fn run(args: &CiRunArgs, env: &EnvSnapshot, stop: &Stop) -> Res
             return Err(error);
         }
     };
-    tell::hide(&inputs.publish);
+    tell::hide(&inputs);
     for (name, closest) in context::unknown_variables(env) {
         let hint = closest
             .map(|name| format!("; did you mean {name}?"))

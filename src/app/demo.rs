@@ -4,13 +4,13 @@ use std::{num::NonZeroU32, path::Path};
 
 use super::{
     clock, report,
-    session::{Session, SessionOptions},
+    session::{ModelFiles, Session, SessionOptions},
     signal::Stop,
 };
 use crate::{
     cli::{DemoArgs, Typed},
     context::{self, EnvSnapshot, Inputs},
-    engine::Target,
+    engine::{GpuSet, Target},
     error::Error,
     exit::Exit,
     plan::{self, Plan, Scenario, Test, Warmup},
@@ -84,13 +84,15 @@ fn begin(args: &DemoArgs, inputs: &Inputs, slowdown: f64, dir: &Path) -> Result<
         dir,
         model: &model,
         trigger: &inputs.trigger,
-        docker_host: None,
+        machine: &inputs.measure.machine,
         auto_pull: false,
         request_timeout: inputs.measure.request_timeout,
         run_id: clock::invocation(),
         secrets: Vec::new(),
+        mask: None,
         bearer: None,
         dialects: Vec::new(),
+        files: ModelFiles::default(),
     };
     Session::begin(plan(args, inputs, slowdown, dir, &model)?, options)
 }
@@ -104,7 +106,7 @@ fn plan(
     dir: &Path,
     model: &crate::ids::ModelRef,
 ) -> Result<Plan, Error> {
-    let mut plan = plan::build(&inputs.measure, model, Vec::new())?;
+    let mut plan = plan::build(&inputs.measure, model, None, GpuSet::None)?;
     "demo".clone_into(&mut plan.suite);
     plan.runs = NonZeroU32::new(args.runs).unwrap_or(NonZeroU32::MIN);
     plan.scenarios = scenarios()?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::session::ModelFiles;
 use crate::{
     context::Trigger,
     engine::{Mode, Target},
@@ -13,7 +14,8 @@ use crate::{
     measure::{Measurement, Validity},
     plan::{Plan, Point, PointResult},
     results::{self, HostFacts, Provenance, ScenarioFacts, Subject},
-    telemetry::{GpuInfo, NoGpu},
+    serve::DriverFacts,
+    telemetry::{GpuInfo, NoGpu, Watch},
     workload::Lengths,
 };
 
@@ -44,6 +46,7 @@ pub(super) fn facts(measurement: &Measurement) -> ScenarioFacts {
             .filter_map(|(name, method)| Some((name.clone(), text(&json(method)?)?)))
             .collect(),
         server: json(&measurement.server),
+        gpu: json(&measurement.gpu),
     }
 }
 
@@ -104,30 +107,49 @@ pub(super) fn point_result(point: Point, measurement: &Measurement) -> PointResu
 pub(super) fn provenance(
     plan: &Plan,
     trigger: &Trigger,
-    gpus: &Result<Vec<GpuInfo>, NoGpu>,
+    watch: Result<&Watch, &NoGpu>,
 ) -> Provenance {
     Provenance {
         kitt_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         commit: trigger.head.as_ref().map(ToString::to_string),
         git_ref: trigger.git_ref.clone(),
         run_url: trigger.run_url.clone(),
-        telemetry: Some(match gpus {
-            Ok(gpus) => format!("nvml, {} GPU(s)", gpus.len()),
+        telemetry: Some(match watch {
+            Ok(watch) => format!("{}, {} GPU(s)", watch.source(), watch.devices().len()),
             Err(none) => none.to_string(),
         }),
         engine_args: match &plan.launch.target {
             Target::Container(container) => container.args.clone(),
+            Target::Process(process) => process.args.clone(),
             Target::InProcess(_) | Target::Endpoint(_) => Vec::new(),
         },
         ..Provenance::default()
     }
 }
 
-pub(super) fn fingerprint(host: &HostFacts, plan: &Plan, model: &ModelRef) -> results::Fingerprint {
+/// The driver of these GPUs; `None` without any.
+pub(super) fn driver(gpus: &[GpuInfo]) -> Option<DriverFacts> {
+    let gpu = gpus.first()?;
+    let cuda = gpu.cuda_driver.as_deref().and_then(|text| {
+        let (major, minor) = text.split_once('.')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    });
+    Some(DriverFacts {
+        cuda,
+        version: gpu.driver.clone(),
+    })
+}
+
+pub(super) fn fingerprint(
+    host: &HostFacts,
+    plan: &Plan,
+    model: &ModelRef,
+    files: &ModelFiles,
+) -> results::Fingerprint {
     let workload = results::workload_digest(&plan.scenarios, plan.seed, plan.skip_warmup);
     let mode = match &plan.launch.target {
         Target::Container(_) => Some(Mode::Docker),
-        Target::InProcess(_) => Some(Mode::Native),
+        Target::InProcess(_) | Target::Process(_) => Some(Mode::Native),
         Target::Endpoint(_) => None,
     };
     let subject = Subject {
@@ -137,7 +159,9 @@ pub(super) fn fingerprint(host: &HostFacts, plan: &Plan, model: &ModelRef) -> re
         model: model.as_str(),
         workload: Some(&workload),
     };
-    results::fingerprint(host, &subject)
+    let mut print = results::fingerprint(host, &subject);
+    print.set_model(files.revision.as_deref(), files.quantisation.as_deref());
+    print
 }
 
 /// The one effective configuration, beside what the writer knows already.

@@ -4,18 +4,21 @@ use std::path::Path;
 
 use super::{
     clock, out,
-    session::{Finished, Session, SessionOptions},
+    session::{Finished, ModelFiles, Session, SessionOptions},
     signal::Stop,
+    space, tell,
 };
 use crate::{
     cli::RunArgs,
-    context::{self, ContextError, EnvSnapshot, Gpus, Inputs},
-    engine,
+    context::{self, ContextError, EnvSnapshot, Gpus, Inputs, Measure},
+    engine::{self, GpuSet, Hub, ImageSource, ModelFacts, Target},
     error::Error,
     exit::Exit,
-    ids::ModelRef,
+    ids::{ModelRef, NameError},
     measure::Dialect,
-    plan, telemetry,
+    plan::{self, PlanError},
+    secret::Secret,
+    telemetry,
 };
 
 /// `kitt run`.
@@ -27,7 +30,9 @@ pub(super) async fn run(args: &RunArgs, env: &EnvSnapshot, stop: &Stop) -> Resul
     if let Some(dir) = &args.output {
         typed.insert("results-dir", dir.display().to_string());
     }
-    let inputs = context::resolve(&typed, env)?;
+    let mut inputs = context::resolve(&typed, env)?;
+    // Standard output belongs to the document alone: no workflow commands there.
+    inputs.publish.files.commands &= !args.json;
     let dialects = args
         .dialects
         .iter()
@@ -36,7 +41,6 @@ pub(super) async fn run(args: &RunArgs, env: &EnvSnapshot, stop: &Stop) -> Resul
     let finished = measure(&inputs, &inputs.results_dir, &dialects, stop).await?;
     let metrics = finished.dir.join("metrics.json");
     if args.json {
-        // Standard output belongs to the document alone.
         for table in &finished.tables {
             tracing::info!("\n{table}");
         }
@@ -68,12 +72,14 @@ pub(super) async fn measure(
     dialects: &[Dialect],
     stop: &Stop,
 ) -> Result<Finished, Error> {
-    let (plan, model) = plan(inputs)?;
+    let (plan, model, files) = plan(inputs)?;
+    space::enough(dir)?;
+    let machine = &inputs.measure.machine;
     let options = SessionOptions {
         dir,
         model: &model,
         trigger: &inputs.trigger,
-        docker_host: inputs.measure.docker_host.clone(),
+        machine,
         auto_pull: inputs.measure.auto_pull,
         request_timeout: inputs.measure.request_timeout,
         run_id: inputs
@@ -86,10 +92,17 @@ pub(super) async fn measure(
             .token
             .iter()
             .chain(&inputs.measure.load.api_key)
+            .chain(&inputs.measure.hf_token)
             .cloned()
             .collect(),
+        mask: inputs
+            .publish
+            .files
+            .commands
+            .then_some(tell::hide_one as fn(&Secret)),
         bearer: inputs.measure.load.api_key.clone(),
         dialects: dialects.to_vec(),
+        files,
     };
     let runs = plan.runs.get();
     let mut session = Session::begin(plan, options)?;
@@ -104,9 +117,9 @@ pub(super) async fn measure(
     outcome.map(|()| finished)
 }
 
-fn plan(inputs: &Inputs) -> Result<(plan::Plan, ModelRef), Error> {
+fn plan(inputs: &Inputs) -> Result<(plan::Plan, ModelRef, ModelFiles), Error> {
     let measure = &inputs.measure;
-    if measure.engine.is_none() {
+    let Some(name) = measure.engine.as_deref() else {
         let known: Vec<_> = engine::ENGINES.iter().map(|engine| engine.name()).collect();
         let remedy = format!("give --engine, one of {}", known.join(", "));
         return Err(ContextError::Missing {
@@ -114,7 +127,7 @@ fn plan(inputs: &Inputs) -> Result<(plan::Plan, ModelRef), Error> {
             remedy,
         }
         .into());
-    }
+    };
     let Some(model) = measure.model.clone() else {
         let remedy = "give --model: a path on this host or a hub id".to_owned();
         return Err(ContextError::Missing {
@@ -123,20 +136,87 @@ fn plan(inputs: &Inputs) -> Result<(plan::Plan, ModelRef), Error> {
         }
         .into());
     };
-    let plan = plan::build(measure, &model, gpus(&measure.gpus))?;
-    Ok((plan, model))
+    let (located, facts) = locate(name, &model)?;
+    let files = ModelFiles {
+        revision: measure.model_revision.clone(),
+        quantisation: facts.as_ref().and_then(|facts| facts.quantisation.clone()),
+    };
+    let plan = plan::build(measure, &located, facts, gpus(&measure.gpus))?;
+    advise(&plan, &located, measure);
+    make_caches(&plan)?;
+    Ok((plan, model, files))
 }
 
-/// UUIDs of the GPUs for the container.
-fn gpus(asked: &Gpus) -> Vec<String> {
+/// What the model's files say, for engines that load files; the model by its absolute path then.
+/// What was typed goes on naming it in results.
+fn locate(name: &str, model: &ModelRef) -> Result<(ModelRef, Option<ModelFacts>), Error> {
+    let engine = engine::find(name).map_err(PlanError::Launch)?;
+    if engine.about().formats.is_empty() {
+        return Ok((model.clone(), None));
+    }
+    let Some(facts) = context::read_model(model)? else {
+        return Ok((model.clone(), None));
+    };
+    let path = std::path::absolute(model.as_str()).map_err(|source| ContextError::Model {
+        path: model.as_str().into(),
+        why: source.to_string(),
+    })?;
+    let located = path.display().to_string().parse();
+    let located = located.map_err(|error: NameError| ContextError::Model {
+        path,
+        why: error.to_string(),
+    })?;
+    tracing::info!(
+        format = facts.format.name(),
+        architecture = facts.architecture,
+        quantisation = facts.quantisation,
+        "the model's files were read"
+    );
+    Ok((located, Some(facts)))
+}
+
+/// What will work and is not wise.
+fn advise(plan: &plan::Plan, model: &ModelRef, measure: &Measure) {
+    let Target::Container(container) = &plan.launch.target else {
+        return;
+    };
+    if let ImageSource::Reference(image) = &container.image
+        && engine::moves(image.as_str())
+    {
+        tracing::warn!(%image, "the image's tag does not stand still, so a slower image looks like a slower change: give --image with a version or a digest");
+    }
+    let fetched = engine::find(plan.engine).is_ok_and(|engine| engine.about().hub != Hub::None)
+        && container.mounts.iter().all(|mount| mount.writable);
+    if fetched && measure.cache_dir.is_none() {
+        tracing::warn!(%model, "the model is downloaded anew for each run: give --cache-dir to keep it");
+    }
+}
+
+/// Caches are folders of ours: Docker would refuse to mount what is not there.
+fn make_caches(plan: &plan::Plan) -> Result<(), Error> {
+    let Target::Container(container) = &plan.launch.target else {
+        return Ok(());
+    };
+    for mount in container.mounts.iter().filter(|mount| mount.writable) {
+        std::fs::create_dir_all(&mount.host).map_err(|source| Error::Write {
+            path: mount.host.clone(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// The GPUs for the engine.
+pub(super) fn gpus(asked: &Gpus) -> GpuSet {
     match asked {
-        Gpus::None => Vec::new(),
-        Gpus::Listed(uuids) => uuids.clone(),
+        Gpus::None => GpuSet::None,
+        Gpus::Listed(uuids) => GpuSet::Nvidia(uuids.clone()),
+        Gpus::Amd(numbers) => GpuSet::Amd(numbers.clone()),
         Gpus::Auto => match telemetry::gpus() {
-            Ok(gpus) => gpus.into_iter().map(|gpu| gpu.uuid).collect(),
+            Ok(gpus) => GpuSet::Nvidia(gpus.into_iter().map(|gpu| gpu.uuid).collect()),
             Err(none) => {
                 tracing::info!("{none}");
-                Vec::new()
+                GpuSet::None
             }
         },
     }

@@ -5,7 +5,10 @@ mod ci;
 mod clock;
 mod demo;
 mod describe;
+mod doctor;
+mod engines;
 mod files;
+mod fingerprint;
 mod log;
 mod measure;
 mod out;
@@ -17,19 +20,26 @@ mod session;
 mod signal;
 mod small;
 mod sources;
+mod space;
 mod tell;
 
 use std::{io::IsTerminal, process::ExitCode};
 
+use self::signal::Stop;
 use crate::{
-    cli::{CalibrateCommand, CiCommand, Cli, Command, EnginesCommand},
+    cli::{CalibrateCommand, CiCommand, Cli, Command},
     context::EnvSnapshot,
     error::Error,
     exit::Exit,
+    serve,
 };
 
 /// Runs the program: logging, runtime, command, exit code.
 pub fn run(cli: &Cli) -> ExitCode {
+    if matches!(cli.command, Command::Guard) {
+        // Before anything is opened: it lives in a world of its own.
+        return guard();
+    }
     let env = EnvSnapshot::read();
     let colour = std::io::stderr().is_terminal() && env.get("NO_COLOR").is_none();
     log::start(env.get("RUNNER_DEBUG") == Some("1"), colour);
@@ -40,6 +50,18 @@ pub fn run(cli: &Cli) -> ExitCode {
         Err(error) => {
             tracing::error!("{}", error.chain());
             error.exit().into()
+        }
+    }
+}
+
+/// `kitt guard`, which kitt starts by itself.
+fn guard() -> ExitCode {
+    match serve::guard() {
+        Ok(()) => Exit::Success.into(),
+        Err(error) => {
+            log::start(false, false);
+            tracing::error!("{error}");
+            Exit::Usage.into()
         }
     }
 }
@@ -56,20 +78,28 @@ fn start(cli: &Cli, env: &EnvSnapshot) -> Result<Exit, Error> {
 }
 
 async fn dispatch(cli: &Cli, env: &EnvSnapshot) -> Result<Exit, Error> {
-    let stop = signal::Stop::listen()?;
+    let stop = Stop::listen()?;
+    // On the heap: the futures hold everything that a run needs.
+    stop.heeded(Box::pin(command(cli, env, &stop))).await
+}
+
+async fn command(cli: &Cli, env: &EnvSnapshot, stop: &Stop) -> Result<Exit, Error> {
     match &cli.command {
-        Command::Run(args) => Box::pin(measure::run(args, env, &stop)).await,
-        Command::Ci(CiCommand::Run(args)) => Box::pin(ci::run(args, env, &stop)).await,
+        Command::Run(args) => Box::pin(measure::run(args, env, stop)).await,
+        Command::Ci(CiCommand::Run(args)) => Box::pin(ci::run(args, env, stop)).await,
         Command::Ci(CiCommand::Report(args)) => Box::pin(ci::report(args, env)).await,
         Command::Compare(args) => small::compare(args),
-        Command::Demo(args) => Box::pin(demo::run(args, env, &stop)).await,
-        Command::Sim(args) => small::simulate(args, &stop).await,
+        Command::Demo(args) => Box::pin(demo::run(args, env, stop)).await,
+        Command::Sim(args) => small::simulate(args, stop).await,
         Command::Calibrate(CalibrateCommand::Client(args)) => {
-            Box::pin(calibrate::client(args, &stop)).await
+            Box::pin(calibrate::client(args, stop)).await
         }
         Command::Calibrate(CalibrateCommand::Simulator(args)) => calibrate::simulator(args),
-        Command::Engines(EnginesCommand::List) => Ok(small::engines()),
-        Command::Fingerprint => Ok(small::fingerprint()),
+        Command::Engines(command) => engines::run(command, env).await,
+        // Served before there was a runtime.
+        Command::Guard => Ok(Exit::Success),
+        Command::Fingerprint(args) => fingerprint::run(args, env).await,
+        Command::Doctor(args) => Box::pin(doctor::run(args, env)).await,
         Command::Cleanup(args) => small::cleanup(args, env).await,
         Command::About(command) => Ok(small::about(command)),
     }

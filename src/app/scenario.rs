@@ -3,7 +3,6 @@
 use std::{
     num::{NonZeroU32, NonZeroUsize},
     sync::Arc,
-    time::Duration,
 };
 
 use tokio_util::sync::CancellationToken;
@@ -16,20 +15,19 @@ use super::{
     sources::Sources,
 };
 use crate::{
+    context::Prices,
     error::Error,
     load::{self, DriveOptions},
     measure::{self, DialectAccumulator, DialectReport, MeasureSpec, Measurement},
     plan::{self, Arrivals, Plan, Scenario, Slot, Slots, Warmup},
     results::RequestLog,
     telemetry::{
-        self, GpuTrace, HostWatch, NvmlSource, Sampler, Scrape, ServerNumbers, ServerSampler,
-        ServerTrace,
+        self, GpuTrace, HostWatch, Scrape, Section, ServerNumbers, ServerSampler, ServerTrace,
+        Watch,
     },
     workload::{TokenCounter, Workload, WorkloadSpec},
 };
 
-/// NVML's counters move every 100 ms; asking more often tells nothing.
-const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 /// An open loop without a cap is warmed up by this many requests at once.
 const OPEN_LOOP_WARMUP: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
 /// From this concurrency on one driver thread may not be enough, where there are processors for
@@ -50,8 +48,14 @@ pub(super) struct Bench<'a> {
     pub(super) nonce: String,
     /// For messages, such as `run 1/3`.
     pub(super) name: String,
-    /// Whether there are GPUs to watch.
-    pub(super) watched: bool,
+    /// Watches the GPUs where there are any.
+    pub(super) watch: Option<&'a Watch>,
+    /// How many GPUs the engine has, where that is known.
+    pub(super) gpus: Option<u32>,
+    /// Their power with the model loaded and nothing to do, watts.
+    pub(super) idle_power_w: Option<f64>,
+    /// What the GPUs cost.
+    pub(super) prices: &'a Prices,
     /// Where the server tells its own numbers.
     pub(super) scrape: Scrape,
     /// Rivals whose numbers are wanted too.
@@ -101,21 +105,21 @@ impl Bench<'_> {
             format!("{} {}", self.name, scenario.id),
             expected(&scenario),
         );
-        let spec = MeasureSpec::of(&scenario, self.plan.objectives.clone());
+        let spec = self.spec(&scenario);
         let dialects = self.dialects.iter().copied().map(DialectAccumulator::new);
         let recorder = Recorder::new(spec, dialects.collect(), log(&scenario)?, progress);
         let server = Box::pin(ServerSampler::start(self.scrape.clone())).await;
-        let mut sampler = self.watched.then(sampler).flatten();
+        let mut gpus = self.watch.map(Watch::section);
         let host = HostWatch::start();
-        if let Some(sampler) = &mut sampler {
-            sampler.mark();
+        if let Some(section) = &mut gpus {
+            section.mark();
         }
         let target = Arc::clone(&self.target);
         let options = self.options(&scenario);
-        let cancel = stop.token().clone();
+        let cancel = self.cancel(stop.token());
         let driven = Box::pin(load::drive(target, jobs, options, cancel, recorder)).await;
         let host = host.stop();
-        let gpu = sampler.map(Sampler::stop);
+        let gpu = gpus.map(Section::stop);
         let (report, mut recorder) = driven?;
         // Before the log is flushed: what is read then is of an idle server.
         let server = server.stop(report.epoch).await;
@@ -141,6 +145,28 @@ impl Bench<'_> {
             gpu,
             server,
         })
+    }
+
+    fn spec(&self, scenario: &Scenario) -> MeasureSpec {
+        MeasureSpec {
+            prices: Some(self.prices.clone()),
+            gpus: self.gpus,
+            idle_power_w: self.idle_power_w,
+            ..MeasureSpec::of(scenario, self.plan.objectives.clone())
+        }
+    }
+
+    /// Cancelled by a signal, and when a GPU cannot be measured on any more.
+    fn cancel(&self, stop: &CancellationToken) -> CancellationToken {
+        let cancel = stop.child_token();
+        if let Some(watch) = self.watch {
+            let (alarm, load) = (watch.alarm(), cancel.clone());
+            tokio::spawn(async move {
+                let _either = load.run_until_cancelled(alarm.cancelled()).await;
+                load.cancel();
+            });
+        }
+        cancel
     }
 
     /// The server's own TTFT beside the client's, where it tells one.
@@ -272,10 +298,4 @@ fn expected(scenario: &Scenario) -> Option<u64> {
         Arrivals::Open { rate, .. } => plan::expected(rate, &scenario.stop),
         Arrivals::Replay { .. } => None,
     }
-}
-
-/// Watches the GPUs where there are any.
-fn sampler() -> Option<Sampler> {
-    let source = NvmlSource::open(None).ok()?;
-    Some(Sampler::start(Box::new(source), SAMPLE_EVERY))
 }

@@ -5,6 +5,7 @@
 use std::{
     num::NonZeroU32,
     path::{Path, PathBuf},
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,14 +13,14 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    clock, describe,
+    clock, describe, fingerprint,
     scenario::{Bench, Measured},
     signal::Stop,
     sources::Sources,
 };
 use crate::{
-    context::Trigger,
-    engine::{ApiTraits, Target},
+    context::{Machine, TelemetryChoice, Trigger},
+    engine::{ApiTraits, GpuSet, Target},
     error::Error,
     ids::ModelRef,
     load,
@@ -29,10 +30,14 @@ use crate::{
         HostFacts, Provenance, ResultsWriter, RunFacts, RunHeader, RunStatus, ScenarioReport,
     },
     secret::Secret,
-    serve::{self, Endpoint, ServeOptions},
-    telemetry::{self, Scrape},
+    serve::{self, Endpoint, Runs, ServeOptions},
+    telemetry::{self, NoGpu, Owner, Scrape, Watch},
     workload::TokenCounter,
 };
+
+/// How long the idle engine is watched: energy counters move in steps of 100 ms, and what is
+/// shorter than ten seconds is no baseline.
+const IDLE: Duration = Duration::from_millis(10_200);
 
 /// What a session needs beside its plan.
 pub(super) struct SessionOptions<'a> {
@@ -42,8 +47,8 @@ pub(super) struct SessionOptions<'a> {
     pub(super) model: &'a ModelRef,
     /// What is known about commit and run.
     pub(super) trigger: &'a Trigger,
-    /// Docker socket.
-    pub(super) docker_host: Option<String>,
+    /// Docker, GPUs and their watchers.
+    pub(super) machine: &'a Machine,
     /// May pull images.
     pub(super) auto_pull: bool,
     /// Until a request counts as timed out.
@@ -52,10 +57,23 @@ pub(super) struct SessionOptions<'a> {
     pub(super) run_id: String,
     /// Texts that must not reach the engine's log.
     pub(super) secrets: Vec<Secret>,
+    /// Called with secrets that are found on the way.
+    pub(super) mask: Option<fn(&Secret)>,
     /// Key for a server that somebody else runs.
     pub(super) bearer: Option<Secret>,
     /// Rivals whose numbers are wanted too.
     pub(super) dialects: Vec<Dialect>,
+    /// What is known of the model's files.
+    pub(super) files: ModelFiles,
+}
+
+/// What is known of a model's files before anything is started.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ModelFiles {
+    /// Branch, tag or commit, as asked for.
+    pub(super) revision: Option<String>,
+    /// How the weights are quantised.
+    pub(super) quantisation: Option<String>,
 }
 
 /// A measurement under way.
@@ -66,8 +84,10 @@ pub(super) struct Session {
     serve: ServeOptions,
     request_timeout: Duration,
     provenance: Provenance,
-    /// Whether there are GPUs to watch.
-    watched: bool,
+    /// Watches the GPUs where there are any.
+    watch: Option<Rc<Watch>>,
+    /// What they cost.
+    machine: Machine,
     /// The scenario being measured, for the record when it fails.
     under_way: Option<(u32, Scenario)>,
     began: Instant,
@@ -104,9 +124,18 @@ impl Session {
     /// The directory cannot be written.
     pub(super) fn begin(mut plan: Plan, options: SessionOptions<'_>) -> Result<Self, Error> {
         let sources = Sources::read(&mut plan)?;
-        let gpus = telemetry::gpus();
-        let host = HostFacts::read(gpus.clone().unwrap_or_default());
-        let provenance = describe::provenance(&plan, options.trigger, &gpus);
+        // From before the engine starts: errors from before are not reported.
+        let watch = watch(&plan, options.machine)?;
+        let gpus = match &watch {
+            Ok(watch) => watch.devices().to_vec(),
+            Err(_untold) => telemetry::gpus().unwrap_or_default(),
+        };
+        let driver = describe::driver(&gpus);
+        let mut host = HostFacts::read(gpus);
+        host.surroundings = fingerprint::without_docker(options.machine);
+        let provenance = describe::provenance(&plan, options.trigger, watch.as_deref());
+        let mut fingerprint = describe::fingerprint(&host, &plan, options.model, &options.files);
+        fingerprint.set_prices(options.machine.prices.described());
         let header = RunHeader {
             kitt_version: env!("CARGO_PKG_VERSION").to_owned(),
             suite: plan.suite.clone(),
@@ -115,7 +144,7 @@ impl Session {
             started_at: clock::timestamp(),
             skip_warmup: plan.skip_warmup,
             runs_override: Some(plan.runs.get()),
-            fingerprint: describe::fingerprint(&host, &plan, options.model),
+            fingerprint,
             host,
             provenance: provenance.clone(),
             config: describe::effective_config(&plan),
@@ -128,17 +157,23 @@ impl Session {
             dir: options.dir.to_owned(),
             writer,
             serve: ServeOptions {
-                docker_host: options.docker_host,
+                docker: options.machine.docker.clone(),
+                guard: serve::this_program(),
+                lock_dir: Some(options.machine.lock_dir.clone()),
+                wait_for_gpu: options.machine.wait_for_gpu,
+                passed_on: options.machine.passed_on.clone(),
                 auto_pull: options.auto_pull,
-                run_id: options.run_id,
                 log_file,
-                stop_timeout: Duration::from_secs(5),
                 secrets: options.secrets,
+                mask: options.mask,
+                driver,
                 bearer: options.bearer,
+                ..ServeOptions::new(options.run_id)
             },
             request_timeout: options.request_timeout,
             provenance,
-            watched: gpus.is_ok(),
+            watch: watch.ok(),
+            machine: options.machine.clone(),
             under_way: None,
             began: Instant::now(),
             points: Vec::new(),
@@ -161,15 +196,36 @@ impl Session {
             // A fresh server draws fresh noise.
             spec.seed = spec.seed.wrapping_add(u64::from(number));
         }
+        if self.serve.reservation.is_none() {
+            // For all runs: another job must not slip in between.
+            let gpus = launch.target.gpus();
+            let reserved = serve::reserve(gpus, &self.serve, stop.token(), async || {
+                used_by_others(gpus.clone()).await
+            });
+            let reserved = Box::pin(reserved).await;
+            stop.check()?;
+            self.serve.reservation = reserved?;
+        }
         let serve = self.serve.clone();
         self.points.clear();
+        self.engine_ends(false);
         // On the heap: the futures hold everything that a run needs.
-        let body =
-            async |endpoint: Endpoint| Box::pin(self.scenarios(number, endpoint, stop)).await;
+        let body = async |endpoint: Endpoint| {
+            let measured = Box::pin(self.scenarios(number, endpoint, stop)).await;
+            self.engine_ends(true);
+            measured
+        };
         let served = Box::pin(serve::with_engine(&launch, &serve, stop.token(), body)).await;
         // A signal explains whatever else went wrong meanwhile.
         stop.check()?;
         served?
+    }
+
+    /// The driver reports the end of a killed engine's work, which is no error of the GPU.
+    fn engine_ends(&self, now: bool) {
+        if let Some(watch) = &self.watch {
+            watch.tearing_down(now);
+        }
     }
 
     async fn scenarios(
@@ -187,6 +243,10 @@ impl Session {
         let dialects = self.dialects.clone();
         let sources = Arc::clone(&self.sources);
         let target = self.target(&endpoint);
+        let (watch, prices) = (self.watch.clone(), self.machine.prices.clone());
+        if let Some(watch) = &watch {
+            watch.expect(owner(&endpoint.runs));
+        }
         let bench = Bench {
             plan: &plan,
             target: Arc::clone(&target),
@@ -194,7 +254,10 @@ impl Session {
             nonce: format!("{}-{number}", self.serve.run_id),
             sources: &sources,
             name: format!("run {number}/{}", plan.runs),
-            watched: self.watched,
+            watch: watch.as_deref(),
+            prices: &prices,
+            gpus: gpus(&plan.launch.target),
+            idle_power_w: self.idle_power(stop).await?,
             scrape: self.scrape(&endpoint),
             dialects: &dialects,
         };
@@ -233,8 +296,13 @@ impl Session {
         self.under_way = Some((number, scenario.clone()));
         let writer = &mut self.writer;
         let log = |scenario: &Scenario| Ok(writer.requests(number, &scenario.id)?);
-        let measured = bench.measure(scenario, log, stop).await?;
-        self.keep(number, measured)?;
+        let measured = bench.measure(scenario, log, stop).await;
+        let kept = measured.and_then(|measured| self.keep(number, measured));
+        // Whatever went wrong with the requests, a broken GPU explains it.
+        if let Some(alarm) = self.watch.as_deref().and_then(Watch::alarmed) {
+            return Err(Error::Gpu(alarm.text));
+        }
+        kept?;
         stop.check()
     }
 
@@ -263,6 +331,28 @@ impl Session {
         Ok(())
     }
 
+    /// Watches the engine for a while before anything is asked of it, where that is wanted.
+    async fn idle_power(&self, stop: &Stop) -> Result<Option<f64>, Error> {
+        let watch = self.watch.as_deref().filter(|_| self.machine.idle_power);
+        let Some(watch) = watch else {
+            return Ok(None);
+        };
+        let (section, began) = (watch.section(), Instant::now());
+        tokio::select! {
+            () = tokio::time::sleep(IDLE) => {}
+            () = stop.token().cancelled() => {}
+        }
+        stop.check()?;
+        let window = Duration::ZERO..began.elapsed();
+        let power = measure::idle_power(&section.stop(), &window);
+        if let Some(watts) = power {
+            tracing::info!("the idle engine draws {watts:.0} W");
+        } else {
+            tracing::warn!("the idle engine's power is not known");
+        }
+        Ok(power)
+    }
+
     fn note_engine(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
         let facts = endpoint.facts.clone();
         tracing::info!(
@@ -270,6 +360,11 @@ impl Session {
             endpoint.startup.as_secs_f64(),
             endpoint.url
         );
+        if let Some(daemon) = &facts.daemon {
+            let local = endpoint.runs != Runs::Elsewhere;
+            let near = fingerprint::of_daemon(&self.machine, daemon, local);
+            self.writer.surroundings(near)?;
+        }
         self.provenance.image = facts.image;
         self.provenance.image_digest = facts.image_digest;
         self.provenance.engine_version = facts.version;
@@ -366,7 +461,10 @@ impl Session {
         }
         self.invalid |= matches!(
             measurement.validity,
-            Validity::ClientLimited | Validity::ScheduleMissed | Validity::ServerErrored
+            Validity::ClientLimited
+                | Validity::ScheduleMissed
+                | Validity::ServerErrored
+                | Validity::GpuInvalid
         );
         Ok(())
     }
@@ -402,6 +500,10 @@ impl Session {
         let status = match outcome {
             Ok(()) => RunStatus::Complete,
             Err(Error::Cancelled { .. }) => RunStatus::Cancelled,
+            // What was measured until the GPU broke is there, and says that it is void.
+            Err(Error::Gpu(_)) if self.under_way.is_none() && !self.points.is_empty() => {
+                RunStatus::Failed
+            }
             Err(error) => {
                 // An engine that never answered fails the first scenario.
                 let first = || Some((1, self.plan.scenarios.first()?.clone()));
@@ -418,5 +520,54 @@ impl Session {
             invalid: self.invalid,
             tables: self.tables,
         })
+    }
+}
+
+/// Who else uses the GPUs; `None` when nobody does or nothing tells.
+async fn used_by_others(gpus: GpuSet) -> Option<String> {
+    // Reading the GPUs blocks for seconds.
+    let asked = tokio::task::spawn_blocking(move || telemetry::gpu_busy(&gpus));
+    asked.await.ok().flatten()
+}
+
+/// Watches the GPUs the engine gets. Without any the run goes on, unless they are required.
+fn watch(plan: &Plan, machine: &Machine) -> Result<Result<Rc<Watch>, NoGpu>, Error> {
+    let (gpus, own) = match &plan.launch.target {
+        Target::Container(container) => (container.gpus.clone(), true),
+        Target::Process(process) => (process.gpus.clone(), true),
+        Target::InProcess(_) | Target::Endpoint(_) => (GpuSet::None, false),
+    };
+    // The energy of GPUs that do nothing says nothing about the engine.
+    let unused = own && gpus.is_none() && machine.telemetry == TelemetryChoice::Auto;
+    let watch = if unused {
+        Err(NoGpu::NotUsed)
+    } else {
+        Watch::start(&machine.telemetry, &gpus).map(Rc::new)
+    };
+    if let Err(none) = &watch {
+        if machine.require_telemetry {
+            return Err(Error::Telemetry(none.clone()));
+        }
+        if !matches!(none, NoGpu::NotUsed | NoGpu::Off) {
+            tracing::warn!("telemetry: unavailable ({none})");
+        }
+    }
+    Ok(watch)
+}
+
+/// How many GPUs an engine that kitt starts gets, where that is known before they are watched.
+fn gpus(target: &Target) -> Option<u32> {
+    let count = target.gpus().count().filter(|count| *count > 0)?;
+    u32::try_from(count).ok()
+}
+
+/// Whose processes are to be on the GPUs while the engine runs.
+fn owner(runs: &Runs) -> Owner {
+    match runs {
+        // It uses none.
+        Runs::Here => Owner::Nobody,
+        Runs::Container(id) => Owner::Container(id.clone()),
+        Runs::Group(leader) => Owner::Group(*leader),
+        Runs::Elsewhere => Owner::Unknown,
     }
 }

@@ -7,12 +7,12 @@ use crate::{
     cli::{AboutCommand, CleanupArgs, CompareArgs, SETTINGS, SimArgs},
     compare::{self, CompareOptions},
     context::{self, ConfigFile, EnvSnapshot, GatePolicy},
-    engine::{ENGINES, SimSpec},
+    engine::SimSpec,
     error::Error,
     exit::Exit,
     plan::PlanError,
-    results::{self, HostFacts, Subject},
-    serve, sim, store, telemetry, verdict,
+    serve::{self, GuardReport, Sweep},
+    sim, store, verdict,
 };
 
 /// `kitt sim`: serves until a signal.
@@ -37,55 +37,39 @@ pub(super) async fn simulate(args: &SimArgs, stop: &Stop) -> Result<Exit, Error>
     Ok(Exit::Success)
 }
 
-/// `kitt engines list`.
-pub(super) fn engines() -> Exit {
-    let width = ENGINES
-        .iter()
-        .map(|engine| engine.name().len())
-        .max()
-        .unwrap_or(0);
-    let line = |engine: &&dyn crate::engine::Engine| {
-        format!("{:width$}  {}", engine.name(), engine.summary())
-    };
-    let lines: Vec<String> = ENGINES.iter().map(line).collect();
-    out::text(&lines.join("\n"));
-    Exit::Success
-}
-
-/// `kitt fingerprint`: what is compared about this host.
-pub(super) fn fingerprint() -> Exit {
-    let gpus = telemetry::gpus().unwrap_or_else(|none| {
-        tracing::info!("{none}");
-        Vec::new()
-    });
-    // Engine and workload are left open: this is the host's share.
-    let subject = Subject {
-        method: results::METHOD,
-        engine: "",
-        mode: None,
-        model: "",
-        workload: None,
-    };
-    let mut fingerprint = results::fingerprint(&HostFacts::read(gpus), &subject);
-    fingerprint.strict.retain(|_, value| !value.is_empty());
-    let text = serde_json::json!({ "digest": fingerprint.digest(), "strict": fingerprint.strict, "soft": fingerprint.soft });
-    out::text(&format!("{text:#}"));
-    Exit::Success
-}
-
 /// `kitt cleanup`: removes what earlier runs left behind.
 ///
 /// # Errors
 /// Docker answers, but a leftover cannot be removed.
 pub(super) async fn cleanup(args: &CleanupArgs, env: &EnvSnapshot) -> Result<Exit, Error> {
     let inputs = context::resolve(&crate::cli::Typed::new(), env)?;
-    let run = args.run_id.clone().or(inputs.trigger.run_id);
-    let cleaned = serve::cleanup(inputs.measure.docker_host.as_deref(), run.as_deref()).await?;
+    let machine = inputs.measure.machine;
+    let cleaned = serve::cleanup(&Sweep {
+        docker: machine.docker,
+        lock_dir: Some(machine.lock_dir),
+        run: args.run_id.clone().or(inputs.trigger.run_id),
+        // Legs of one job's matrix on one host share the id that the environment tells.
+        even_living: args.run_id.is_some(),
+    })
+    .await?;
+    for report in &cleaned.reports {
+        guarded(report);
+    }
     for name in &cleaned.removed {
         tracing::info!("removed {name}");
     }
     tracing::info!("{} leftovers removed", cleaned.removed.len());
     Ok(Exit::Success)
+}
+
+/// What a guard did after its run was killed.
+fn guarded(report: &GuardReport) {
+    let GuardReport { run, took_ms, .. } = report;
+    let removed = report.removed.join(", ");
+    tracing::info!("the guard of run {run} removed, in {took_ms} ms: {removed}");
+    if let Some(why) = &report.unfinished {
+        tracing::warn!("the guard of run {run} gave up: {why}");
+    }
 }
 
 /// `kitt compare`: two directories, one verdict.

@@ -3,10 +3,11 @@
 use std::io::Write;
 
 use crate::{
-    context::{Publish, StepFiles},
+    context::{Inputs, Publish, StepFiles},
     error::Error,
     publish::{self, GitHub, Outputs, PublishError, command},
     render::Documents,
+    secret::Secret,
     verdict::{self, Decision, Gate, Verdict},
 };
 
@@ -43,12 +44,20 @@ pub(super) fn step(
     annotate(files, annotation);
 }
 
-/// Asks the runner to hide the token wherever it might still turn up.
-pub(super) fn hide(publish: &Publish) {
-    if let Some(token) = publish.token.as_ref().filter(|_| publish.files.commands) {
-        let mut out = std::io::stdout().lock();
-        warn_if_closed(&command::mask(&mut out, token).and_then(|()| out.flush()));
+/// Asks the runner to hide the tokens wherever they might still turn up.
+pub(super) fn hide(inputs: &Inputs) {
+    if inputs.publish.files.commands {
+        let measure = &inputs.measure;
+        let all = inputs.publish.token.iter();
+        let all = all.chain(&measure.hf_token).chain(&measure.load.api_key);
+        all.for_each(hide_one);
     }
+}
+
+/// Asks the runner to hide one text.
+pub(super) fn hide_one(secret: &Secret) {
+    let mut out = std::io::stdout().lock();
+    warn_if_closed(&command::mask(&mut out, secret).and_then(|()| out.flush()));
 }
 
 /// The one annotation of a run.

@@ -6,6 +6,7 @@
 
 mod args;
 mod calibrate;
+mod host;
 mod settings;
 mod table;
 
@@ -15,6 +16,7 @@ use clap::{Parser, Subcommand};
 
 pub use args::{CiArgs, MeasureArgs, ReportArgs, Typed};
 pub use calibrate::{CalibrateCommand, ClientArgs, SimulatorArgs};
+pub use host::{DoctorArgs, FingerprintArgs};
 pub use settings::{Group, Kind, Setting};
 pub use table::SETTINGS;
 
@@ -50,13 +52,18 @@ pub enum Command {
     /// Measure kitt's own error on this machine.
     #[command(subcommand)]
     Calibrate(CalibrateCommand),
-    /// List the engines kitt can measure.
+    /// List the engines kitt can measure, and make them ready on this host.
     #[command(subcommand)]
     Engines(EnginesCommand),
     /// Print what makes results of this host comparable.
-    Fingerprint,
-    /// Remove what earlier runs left behind in Docker. Touches nothing else.
+    Fingerprint(FingerprintArgs),
+    /// Look at this host: what would stop a run, what would spoil its numbers, what to do.
+    Doctor(Box<DoctorArgs>),
+    /// Remove what earlier runs left behind: containers, networks and processes of kitt's own.
     Cleanup(CleanupArgs),
+    /// Clean up after the process that started this one, should it be killed.
+    #[command(hide = true)]
+    Guard,
     /// Print machine-readable facts about kitt itself.
     #[command(subcommand, hide = true)]
     About(AboutCommand),
@@ -171,7 +178,29 @@ pub struct SimArgs {
 #[derive(Debug, Subcommand)]
 pub enum EnginesCommand {
     /// List the engines kitt can measure.
-    List,
+    List(ListArgs),
+    /// Pull an engine's image, so that a run does not have to.
+    Setup(SetupArgs),
+    /// Show which engines are ready on this host: images on the daemon, programs in PATH.
+    Status(ListArgs),
+}
+
+/// Arguments of `kitt engines list` and `kitt engines status`.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `kitt engines setup`.
+#[derive(Debug, clap::Args)]
+pub struct SetupArgs {
+    /// The engine; `kitt engines list` shows them.
+    pub engine: String,
+    /// This image instead of the engine's default for the GPUs of this host.
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<crate::ids::ImageRef>,
 }
 
 /// Arguments of `kitt cleanup`.

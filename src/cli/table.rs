@@ -10,6 +10,29 @@ pub const SETTINGS: &[Setting] = &[
         None,
         "Model to serve: a path on the runner or a hub id",
     ),
+    text(
+        "model-revision",
+        Group::Measure,
+        None,
+        "Branch, tag or commit of a hub model",
+    ),
+    secret(
+        "hf-token",
+        Group::Measure,
+        "Token for gated models, given to the engine only [default: HF_TOKEN]",
+    ),
+    switch(
+        "offline",
+        Group::Measure,
+        "false",
+        "Give the engine no network: models and images are here already",
+    ),
+    text(
+        "cache-dir",
+        Group::Measure,
+        None,
+        "Folder on the runner that keeps downloaded models and compiled kernels between runs",
+    ),
     short(
         "engine",
         'e',
@@ -56,6 +79,12 @@ pub const SETTINGS: &[Setting] = &[
         "api-key",
         Group::Measure,
         "Key for the endpoint, sent as a bearer token; better given by environment than here",
+    ),
+    text(
+        "engine-command",
+        Group::Measure,
+        None,
+        "Program and first arguments of an engine on this host, instead of its usual command (mode native)",
     ),
     text(
         "engine-args",
@@ -235,7 +264,61 @@ pub const SETTINGS: &[Setting] = &[
         "gpus",
         Group::Measure,
         Some("auto"),
-        "GPUs for the container: auto (all), none, or UUIDs",
+        "GPUs for the engine: auto (all), none, UUIDs, or amd and amd:0,1",
+    ),
+    text(
+        "wait-for-gpu",
+        Group::Measure,
+        Some("10m"),
+        "How long to wait until nobody else uses the GPUs, such as 30s or 10m",
+    ),
+    text(
+        "lock-dir",
+        Group::Measure,
+        None,
+        "Folder of the GPU locks, shared by all runners of this host [default: kitt-locks in the temporary folder]",
+    ),
+    text(
+        "telemetry",
+        Group::Measure,
+        Some("auto"),
+        "What watches the GPUs: auto, nvml, nvidia-smi, amd-smi, off or replay:FILE",
+    ),
+    switch(
+        "require-telemetry",
+        Group::Measure,
+        "false",
+        "Fail when the GPUs cannot be watched",
+    ),
+    switch(
+        "idle-power",
+        Group::Measure,
+        "false",
+        "Watch the loaded engine for 10 s before requests, to tell the power that they add",
+    ),
+    text(
+        "gpu-hour-price",
+        Group::Measure,
+        None,
+        "Price of one GPU for an hour: adds the cost of a million tokens",
+    ),
+    text(
+        "kwh-price",
+        Group::Measure,
+        None,
+        "Price of a kilowatt-hour: adds the energy's cost of a million tokens",
+    ),
+    text(
+        "currency",
+        Group::Measure,
+        Some("USD"),
+        "Currency of the prices",
+    ),
+    text(
+        "price-source",
+        Group::Measure,
+        None,
+        "Where the prices come from and of which day, for the report",
     ),
     text(
         "memory",
@@ -248,6 +331,12 @@ pub const SETTINGS: &[Setting] = &[
         Group::Measure,
         None,
         "Processors of the container, such as 0-3",
+    ),
+    text(
+        "shm-size",
+        Group::Measure,
+        None,
+        "Size of the container's /dev/shm in MiB [default: the engine's]",
     ),
     text(
         "startup-timeout",

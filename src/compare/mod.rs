@@ -16,7 +16,10 @@ mod statistic;
 
 use serde::{Deserialize, Serialize};
 
-use crate::metric::Metric;
+use crate::{
+    metric::Metric,
+    results::{self, Part},
+};
 
 pub use bootstrap::Bootstrap;
 pub use changes::{CompareOptions, compare, level};
@@ -41,6 +44,9 @@ pub struct Comparison {
     pub runs: (usize, usize),
 }
 
+/// What stands for a value that a side does not have.
+const ABSENT: &str = "-";
+
 /// A key whose values differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
@@ -50,6 +56,20 @@ pub struct Difference {
     pub baseline: String,
     /// Current value, `-` when absent.
     pub current: String,
+}
+
+impl Difference {
+    /// Why a difference that keeps nobody from comparing is there: the key is what is being
+    /// tested, or one side is too old to tell it. `None` for all others.
+    pub fn explanation(&self) -> Option<&'static str> {
+        let key = results::key(&self.key)?;
+        let one_sided = self.baseline == ABSENT || self.current == ABSENT;
+        match key.part {
+            Part::UnderTest => Some("the change under test"),
+            Part::Strict if one_sided && key.may_be_unknown() => Some("not known on one side"),
+            Part::Strict | Part::Soft => None,
+        }
+    }
 }
 
 /// How one metric changed.

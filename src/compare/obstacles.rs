@@ -60,7 +60,12 @@ pub(super) fn obstacle(
     let mut unsettled = false;
     for record in records(baseline, scenario).chain(records(current, scenario)) {
         match record.validity {
-            Some(Validity::ClientLimited | Validity::ScheduleMissed | Validity::ServerErrored) => {
+            Some(
+                Validity::ClientLimited
+                | Validity::ScheduleMissed
+                | Validity::ServerErrored
+                | Validity::GpuInvalid,
+            ) => {
                 return Some(Obstacle::Invalid);
             }
             Some(Validity::Inconclusive) => unsettled = true,

@@ -29,6 +29,12 @@ pub enum Scalar {
 pub struct ConfigFile {
     /// Model to serve: a path on the runner or a hub id.
     pub model: Option<String>,
+    /// Branch, tag or commit of a hub model.
+    pub model_revision: Option<String>,
+    /// Give the engine no network.
+    pub offline: Option<bool>,
+    /// Folder that keeps downloaded models and compiled kernels between runs.
+    pub cache_dir: Option<String>,
     /// Inference engine.
     pub engine: Option<String>,
     /// Suite of tests.
@@ -41,6 +47,8 @@ pub struct ConfigFile {
     pub image: Option<String>,
     /// Base URL of a running server.
     pub endpoint: Option<String>,
+    /// Program and first arguments of an engine on this host, one per entry.
+    pub engine_command: Option<Vec<String>>,
     /// Extra arguments for the engine, one per entry.
     pub engine_args: Option<Vec<String>>,
     /// Environment of the engine's container.
@@ -101,12 +109,30 @@ pub struct ConfigFile {
     pub skip_warmup: Option<bool>,
     /// Pull the image when it is not on the host.
     pub auto_pull: Option<bool>,
-    /// GPUs for the container: auto, none, or UUIDs.
+    /// GPUs for the engine: auto, none, UUIDs, or amd and amd:0,1.
     pub gpus: Option<String>,
+    /// How long to wait until nobody else uses the GPUs, such as 10m; a number is seconds.
+    pub wait_for_gpu: Option<Scalar>,
+    /// What watches the GPUs: auto, nvml, nvidia-smi, amd-smi, off or replay:FILE.
+    pub telemetry: Option<String>,
+    /// Fail when the GPUs cannot be watched.
+    pub require_telemetry: Option<bool>,
+    /// Watch the loaded engine for 10 s before requests, to tell the power that they add.
+    pub idle_power: Option<bool>,
+    /// Price of one GPU for an hour.
+    pub gpu_hour_price: Option<f64>,
+    /// Price of a kilowatt-hour.
+    pub kwh_price: Option<f64>,
+    /// Currency of the prices.
+    pub currency: Option<String>,
+    /// Where the prices come from and of which day.
+    pub price_source: Option<String>,
     /// Memory limit of the container in MiB.
     pub memory: Option<u64>,
     /// Processors of the container.
     pub cpuset: Option<String>,
+    /// Size of the container's /dev/shm in MiB.
+    pub shm_size: Option<u64>,
     /// Seconds until the engine must answer.
     pub startup_timeout: Option<u64>,
     /// Seconds until a request counts as timed out.
@@ -151,7 +177,7 @@ fn text_list(list: &[serde_json::Value], name: &str) -> Option<String> {
     let words: Vec<&str> = list.iter().filter_map(serde_json::Value::as_str).collect();
     if words.is_empty() {
         None
-    } else if name == "engine-args" {
+    } else if matches!(name, "engine-args" | "engine-command") {
         shlex::try_join(words).ok()
     } else {
         Some(words.join(","))
@@ -248,6 +274,8 @@ mod tests {
             "docker-host",
             "fail-on-regression",
             "github-token",
+            "hf-token",
+            "lock-dir",
             "repo",
             "pr",
         ];

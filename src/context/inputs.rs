@@ -7,7 +7,9 @@ use url::Url;
 use super::{
     ContextError, EnvSnapshot, GatePolicy, Layers, Length, LoadSettings, OnUnsure, Trigger,
     file::{self, ConfigFile},
-    load, text,
+    load,
+    machine::{self, Machine},
+    text,
 };
 use crate::{
     cli::{SETTINGS, Typed},
@@ -53,6 +55,16 @@ pub struct Measure {
     pub image: Option<ImageRef>,
     /// Running server.
     pub endpoint: Option<Url>,
+    /// Revision of a hub model.
+    pub model_revision: Option<String>,
+    /// No network for the engine.
+    pub offline: bool,
+    /// Where models and compiled kernels are kept.
+    pub cache_dir: Option<PathBuf>,
+    /// Token for gated models.
+    pub hf_token: Option<Secret>,
+    /// Command of a native engine.
+    pub engine_command: Vec<String>,
     /// Arguments for the engine.
     pub engine_args: Vec<String>,
     /// Environment of the engine's container.
@@ -79,12 +91,14 @@ pub struct Measure {
     pub memory: Option<Bytes>,
     /// Processors.
     pub cpuset: Option<String>,
+    /// Size of /dev/shm.
+    pub shm: Option<Bytes>,
     /// Until the engine answers.
     pub startup_timeout: Option<Duration>,
     /// Until a request counts as timed out.
     pub request_timeout: Duration,
-    /// Docker socket.
-    pub docker_host: Option<String>,
+    /// What is particular to this machine.
+    pub machine: Machine,
 }
 
 /// GPUs for the container.
@@ -96,6 +110,8 @@ pub enum Gpus {
     None,
     /// These UUIDs.
     Listed(Vec<String>),
+    /// AMD's, by ROCm's numbers; empty for all.
+    Amd(Vec<u32>),
 }
 
 /// Whom to tell.
@@ -194,6 +210,16 @@ fn measure(layers: &Layers, file: &ConfigFile, env: &EnvSnapshot) -> Result<Meas
         mode: layers.parse_with("mode", mode)?,
         image,
         endpoint,
+        model_revision: layers.parse_with("model-revision", revision)?,
+        offline: layers.switch("offline")?,
+        cache_dir: layers.parse_with("cache-dir", folder)?,
+        hf_token: layers
+            .text("hf-token")
+            .or_else(|| env.get("HF_TOKEN"))
+            .and_then(Secret::new),
+        engine_command: layers
+            .parse_with("engine-command", words)?
+            .unwrap_or_default(),
         engine_args: layers.parse_with("engine-args", words)?.unwrap_or_default(),
         env: file.env.clone(),
         runs: layers
@@ -206,29 +232,16 @@ fn measure(layers: &Layers, file: &ConfigFile, env: &EnvSnapshot) -> Result<Meas
         load: load::resolve(layers)?,
         skip_warmup: layers.switch("skip-warmup")?,
         auto_pull: layers.switch("auto-pull")?,
-        gpus: layers.text("gpus").map_or(Gpus::Auto, gpus),
+        gpus: layers.parse_with("gpus", gpus)?.unwrap_or(Gpus::Auto),
         memory: layers.parse("memory")?.map(Bytes::from_mib),
         cpuset: layers.parse_with("cpuset", cpuset)?,
+        shm: layers.parse("shm-size")?.map(Bytes::from_mib),
         startup_timeout: layers.parse_with("startup-timeout", text::seconds)?,
         request_timeout: layers
             .parse_with("request-timeout", text::seconds)?
             .unwrap_or(Duration::from_mins(2)),
-        docker_host: docker_host(layers, env),
+        machine: machine::resolve(layers, env)?,
     })
-}
-
-/// The setting, else Docker's own variables. `DOCKER_TLS_VERIFY` asks for TLS, which must not be
-/// ignored in silence: as `https` the address is refused with a reason.
-fn docker_host(layers: &Layers, env: &EnvSnapshot) -> Option<String> {
-    let host = layers
-        .text("docker-host")
-        .or_else(|| env.get("DOCKER_HOST"))?;
-    match host.strip_prefix("tcp://") {
-        Some(address) if env.get("DOCKER_TLS_VERIFY").is_some() => {
-            Some(format!("https://{address}"))
-        }
-        Some(_) | None => Some(host.to_owned()),
-    }
 }
 
 fn policy(layers: &Layers, file: &ConfigFile) -> Result<GatePolicy, ContextError> {
@@ -287,12 +300,41 @@ fn mode(text: &str) -> Result<Mode, String> {
     }
 }
 
-fn gpus(text: &str) -> Gpus {
+fn gpus(text: &str) -> Result<Gpus, String> {
     match text.trim() {
-        "auto" | "all" => Gpus::Auto,
-        "none" => Gpus::None,
-        list => Gpus::Listed(text::list(list)),
+        "auto" | "all" => Ok(Gpus::Auto),
+        "none" => Ok(Gpus::None),
+        "amd" => Ok(Gpus::Amd(Vec::new())),
+        list => match list.strip_prefix("amd:") {
+            Some(numbers) => text::list(numbers)
+                .iter()
+                .map(|number| number.parse().ok())
+                .collect::<Option<_>>()
+                .map(Gpus::Amd)
+                .ok_or_else(|| "write AMD GPUs by number, as amd:0,1".to_owned()),
+            None => Ok(Gpus::Listed(text::list(list))),
+        },
     }
+}
+
+/// A revision becomes an argument of the engine and part of a path.
+fn revision(text: &str) -> Result<String, String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/');
+    let ok = !text.is_empty()
+        && text.len() <= 200
+        && !text.starts_with(['-', '/'])
+        && !text.contains("..")
+        && text.bytes().all(allowed);
+    if ok {
+        Ok(text.to_owned())
+    } else {
+        Err("write a branch, tag or commit".to_owned())
+    }
+}
+
+/// A folder as an absolute path: Docker mounts nothing else.
+pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
+    std::path::absolute(text).map_err(|error| error.to_string())
 }
 
 fn cpuset(text: &str) -> Result<String, String> {
@@ -384,7 +426,7 @@ mod tests {
 
     #[test]
     fn dockers_own_variables_count_and_tls_is_never_ignored() {
-        let host = |pairs: &[(&str, &str)]| inputs(pairs).unwrap().measure.docker_host;
+        let host = |pairs: &[(&str, &str)]| inputs(pairs).unwrap().measure.machine.docker.host;
         assert_eq!(host(&[("DOCKER_HOST", "unix:///a")]).unwrap(), "unix:///a");
         let tls = [("DOCKER_HOST", "tcp://h:2376"), ("DOCKER_TLS_VERIFY", "1")];
         assert_eq!(host(&tls).unwrap(), "https://h:2376");

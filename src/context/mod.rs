@@ -8,9 +8,12 @@ mod env;
 mod event;
 mod file;
 mod inputs;
+mod installed;
 mod layers;
 mod length;
 mod load;
+mod machine;
+mod model;
 mod objective;
 mod policy;
 mod sweep;
@@ -23,9 +26,12 @@ pub use env::EnvSnapshot;
 pub use event::Trigger;
 pub use file::ConfigFile;
 pub use inputs::{Gpus, Inputs, Measure, Publish, StepFiles, resolve};
+pub use installed::version_of;
 pub use layers::{Found, Layers, Source};
 pub use length::{Length, LengthError};
 pub use load::{ApiPath, LoadSettings, TokenizerSource, WarmupAsked};
+pub use machine::{DockerPlace, Machine, Prices, TelemetryChoice};
+pub use model::read_model;
 pub use objective::{Objective, ObjectiveError, Quantity};
 pub use policy::{GatePolicy, KITT_GATING, Limit, OnUnsure, Zone};
 pub use sweep::{GOODPUT_SHARE, Sweep, SweepError};
@@ -86,6 +92,14 @@ pub enum ContextError {
         size: u64,
         /// The limit in bytes.
         limit: u64,
+    },
+    /// The model's files cannot be served.
+    #[error("model {path}: {why}")]
+    Model {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it and what to do.
+        why: String,
     },
     /// The config file is wrong at a place.
     #[error("{}:{line}:{column}: {detail}", path.display())]

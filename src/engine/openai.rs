@@ -2,18 +2,34 @@
 
 use std::time::Duration;
 
-use super::{ApiTraits, Engine, LaunchError, LaunchRequest, LaunchSpec, Mode, Target};
+use super::{
+    About, ApiTraits, Engine, Hub, Images, LaunchError, LaunchRequest, LaunchSpec, Mode, Target,
+};
 
 /// Descriptor of a server kitt does not start.
 pub(super) struct OpenAi;
 
-impl Engine for OpenAi {
-    fn name(&self) -> &'static str {
-        "openai"
-    }
+static ABOUT: About = About {
+    name: "openai",
+    aliases: &[],
+    summary: "any OpenAI-compatible server that is already running (needs --endpoint)",
+    modes: &[Mode::Native],
+    formats: &[],
+    quantisations: &[],
+    hub: Hub::None,
+    images: Images {
+        cuda: None,
+        rocm: None,
+        cpu: None,
+    },
+    port: 0,
+    command: &[],
+    version: &[],
+};
 
-    fn summary(&self) -> &'static str {
-        "any OpenAI-compatible server that is already running (needs --endpoint)"
+impl Engine for OpenAi {
+    fn about(&self) -> &'static About {
+        &ABOUT
     }
 
     fn launch(&self, request: &LaunchRequest) -> Result<LaunchSpec, LaunchError> {
@@ -39,10 +55,7 @@ impl Engine for OpenAi {
                     "ignore_eos".to_owned(),
                     true.into(),
                 )]),
-                exact_length: false,
-                metrics_path: None,
-                served_model: request.model.to_string(),
-                check_model: true,
+                ..ApiTraits::openai(request.model.to_string())
             },
             startup_timeout: request.startup_timeout.unwrap_or(Duration::from_secs(30)),
         })

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApiTraits, ContainerSpec, Engine, ImageSource, LaunchError, LaunchRequest, LaunchSpec, Mode,
-    Target,
+    About, ApiTraits, ContainerSpec, Engine, Hub, ImageSource, Images, LaunchError, LaunchRequest,
+    LaunchSpec, Mode, Target,
 };
 use crate::ids;
 
@@ -170,13 +170,28 @@ pub(super) struct Sim;
 /// Port of the simulator inside its container.
 const PORT: u16 = 8000;
 
-impl Engine for Sim {
-    fn name(&self) -> &'static str {
-        "sim"
-    }
+static ABOUT: About = About {
+    name: "sim",
+    aliases: &[],
+    summary: "built-in simulated engine with known latencies; needs no GPU, model or network",
+    modes: &[Mode::Native, Mode::Docker],
+    formats: &[],
+    quantisations: &[],
+    hub: Hub::None,
+    // Its image is made of the running binary.
+    images: Images {
+        cuda: None,
+        rocm: None,
+        cpu: None,
+    },
+    port: PORT,
+    command: &[],
+    version: &[],
+};
 
-    fn summary(&self) -> &'static str {
-        "built-in simulated engine with known latencies; needs no GPU, model or network"
+impl Engine for Sim {
+    fn about(&self) -> &'static About {
+        &ABOUT
     }
 
     fn launch(&self, request: &LaunchRequest) -> Result<LaunchSpec, LaunchError> {
@@ -203,12 +218,10 @@ impl Engine for Sim {
         Ok(LaunchSpec {
             target,
             api: ApiTraits {
-                health_path: "/health",
                 request_extras,
                 exact_length: true,
                 metrics_path: Some("/metrics"),
-                served_model,
-                check_model: true,
+                ..ApiTraits::openai(served_model)
             },
             startup_timeout: request.startup_timeout.unwrap_or(Duration::from_secs(30)),
         })
@@ -221,16 +234,15 @@ fn container(request: &LaunchRequest, spec: &SimSpec) -> ContainerSpec {
         .clone()
         .map_or(ImageSource::RunningBinary, ImageSource::Reference);
     ContainerSpec {
-        image,
         entrypoint: vec!["/kitt".to_owned()],
         args: spec.argv("0.0.0.0", PORT),
         env: request.env.clone(),
-        port: PORT,
-        mounts: Vec::new(),
         gpus: request.gpus.clone(),
         memory: request.memory,
         cpuset: request.cpuset.clone(),
-        shm: None,
+        shm: request.shm,
+        offline: request.offline,
+        ..ContainerSpec::new(image, PORT)
     }
 }
 

@@ -27,7 +27,7 @@ mod target;
 mod trace;
 
 pub use audit::{ClientAudit, DriveReport, Stopped};
-pub use driver::{DriveOptions, Receiver, drive};
+pub use driver::{DriveOptions, Receiver, drive, files_for};
 #[doc(hidden)]
 pub use reply::replay;
 pub use target::Target;

@@ -8,9 +8,12 @@
 mod accumulator;
 mod aggregate;
 mod audit;
+mod cost;
 mod dialect;
+mod energy;
 mod gaps;
 mod gpu;
+mod gpu_findings;
 mod kitt;
 mod quantile;
 mod quantities;
@@ -39,8 +42,10 @@ pub use audit::{Audit, Spread};
 pub use dialect::{
     Dialect, DialectAccumulator, DialectMetric, DialectReport, Ours, UnknownDialect,
 };
+pub use energy::{Energy, EnergyMethod, Work, idle_power};
 pub use gaps::{Gaps, TokenGaps};
-pub use gpu::{GpuNumbers, gpu_metrics};
+pub use gpu::{GpuAccount, GpuNumbers, gpu_metrics};
+pub use gpu_findings::GpuFindings;
 pub use kitt::{KittPoint, kitt_metrics};
 pub use quantile::{median_of, quantile};
 pub use record::RequestRecord;
@@ -91,6 +96,9 @@ pub struct Measurement {
     /// What the server's own counters said.
     #[serde(default)]
     pub server: Option<ServerNumbers>,
+    /// How the GPUs were watched, where there were any.
+    #[serde(default)]
+    pub gpu: Option<GpuAccount>,
     /// Open loop: whether the number of requests under way only grew, because the server could
     /// not keep up with the rate.
     #[serde(default)]
@@ -125,6 +133,8 @@ pub enum Validity {
     Inconclusive,
     /// More requests failed than allowed, or the server served a cold load from its cache.
     ServerErrored,
+    /// A GPU failed, was held back or was not ours alone.
+    GpuInvalid,
 }
 
 /// Why traces give no numbers.

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use crate::context::Prices;
 use crate::plan::{Length, Objective, PromptSource, Scenario, StopRules};
 
 /// What the accumulator must know of a scenario.
@@ -21,6 +22,13 @@ pub struct MeasureSpec {
     pub cold: bool,
     /// Sequences the server runs at once, where that is known.
     pub slots: Option<NonZeroU32>,
+    /// What the GPUs cost; `None` where nobody asked.
+    pub prices: Option<Prices>,
+    /// How many GPUs the engine has, where that is known without watching them.
+    pub gpus: Option<u32>,
+    /// Power of the GPUs with the model loaded and nothing to do, watts
+    /// ([`super::idle_power`]).
+    pub idle_power_w: Option<f64>,
 }
 
 /// How requests arrive.
@@ -51,6 +59,9 @@ impl MeasureSpec {
             same_prompts: false,
             cold: false,
             slots: None,
+            prices: None,
+            gpus: None,
+            idle_power_w: None,
         }
     }
 
@@ -76,6 +87,9 @@ impl MeasureSpec {
             same_prompts: single && matches!(scenario.input_tokens, Length::Fixed { .. }),
             cold: single && unshared,
             slots: None,
+            prices: None,
+            gpus: None,
+            idle_power_w: None,
         }
     }
 

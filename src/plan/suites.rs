@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     context::Measure,
-    engine::{self, LaunchRequest, SimSpec},
+    engine::{self, GpuSet, LaunchRequest, ModelFacts},
     ids::{self, ModelRef, ScenarioId},
 };
 
@@ -157,11 +157,17 @@ pub fn scenarios(measure: &Measure) -> Result<Vec<Scenario>, PlanError> {
     }
 }
 
-/// The plan of a measurement. `gpus`: the UUIDs the container gets.
+/// The plan of a measurement. `facts`: what the model's files say of themselves, `gpus`: what the
+/// engine gets.
 ///
 /// # Errors
 /// An unknown engine, suite or test, or an engine that cannot do what is asked.
-pub fn build(measure: &Measure, model: &ModelRef, gpus: Vec<String>) -> Result<Plan, PlanError> {
+pub fn build(
+    measure: &Measure,
+    model: &ModelRef,
+    facts: Option<ModelFacts>,
+    gpus: GpuSet,
+) -> Result<Plan, PlanError> {
     let name = measure.engine.as_deref().unwrap_or_default();
     let engine = engine::find(name)?;
     let scenarios = scenarios(measure)?;
@@ -174,7 +180,12 @@ pub fn build(measure: &Measure, model: &ModelRef, gpus: Vec<String>) -> Result<P
             .get()
     };
     let launch = engine.launch(&LaunchRequest {
-        model: model.clone(),
+        facts,
+        revision: measure.model_revision.clone(),
+        offline: measure.offline,
+        cache: measure.cache_dir.clone(),
+        hf_token: measure.hf_token.clone(),
+        command: measure.engine_command.clone(),
         mode: measure.mode,
         image: measure.image.clone(),
         endpoint: measure.endpoint.clone(),
@@ -187,7 +198,8 @@ pub fn build(measure: &Measure, model: &ModelRef, gpus: Vec<String>) -> Result<P
         gpus,
         memory: measure.memory,
         cpuset: measure.cpuset.clone(),
-        sim: SimSpec::default(),
+        shm: measure.shm,
+        ..LaunchRequest::new(model.clone())
     })?;
     let load = &measure.load;
     let suite = if load.is_custom() {
@@ -290,12 +302,17 @@ mod tests {
     #[test]
     fn the_plan_needs_an_engine_that_exists() {
         let model = "m".parse().unwrap();
-        let message = build(&measure(&[("engine", "lama_cpp")]), &model, vec![])
-            .unwrap_err()
-            .to_string();
+        let message = build(
+            &measure(&[("engine", "lama_cpp")]),
+            &model,
+            None,
+            GpuSet::None,
+        )
+        .unwrap_err()
+        .to_string();
         assert!(message.contains("did you mean `llama_cpp`?"), "{message}");
         assert_eq!(
-            build(&measure(&[("engine", "sim")]), &model, vec![])
+            build(&measure(&[("engine", "sim")]), &model, None, GpuSet::None)
                 .unwrap()
                 .engine,
             "sim"
@@ -329,7 +346,7 @@ mod tests {
             ("client-threads", "2"),
             ("tokenizer", "server"),
         ];
-        let plan = build(&measure(&pairs), &"m".parse().unwrap(), vec![]).unwrap();
+        let plan = build(&measure(&pairs), &"m".parse().unwrap(), None, GpuSet::None).unwrap();
         assert_eq!(plan.suite, "custom");
         assert_eq!(plan.api, super::super::ApiPath::Completions);
         assert_eq!(plan.objectives.len(), 1);

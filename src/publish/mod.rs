@@ -11,6 +11,7 @@ mod identity;
 mod outputs;
 mod retry;
 mod summary;
+mod token;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ pub use client::GitHub;
 pub use comment::{CommentOutcome, upsert};
 pub use outputs::{Outputs, write_comment_url, write_outputs};
 pub use summary::append_summary;
+pub use token::{TokenFacts, token_facts};
 
 /// Why something could not be published.
 #[derive(Debug, thiserror::Error)]

@@ -40,6 +40,8 @@ impl Scale {
             Unit::Joules => (1.0, "J"),
             Unit::JoulesPerToken if size > 0.0 && size < 0.1 => (1e3, "mJ/tok"),
             Unit::JoulesPerToken => (1.0, "J/tok"),
+            Unit::JoulesPerRequest => (1.0, "J/req"),
+            Unit::MoneyPerMillionTokens => (1.0, "/1M tok"),
             Unit::Megahertz => (1.0, "MHz"),
             Unit::Celsius => (1.0, "°C"),
             Unit::Count => (1.0, ""),

@@ -66,6 +66,8 @@ const fn may_be_negative(unit: Unit) -> bool {
         | Unit::Watts
         | Unit::Joules
         | Unit::JoulesPerToken
+        | Unit::JoulesPerRequest
+        | Unit::MoneyPerMillionTokens
         | Unit::Megahertz => false,
     }
 }

@@ -310,11 +310,9 @@ fn print(system: SystemInfo, engine: &str, model: &str, provenance: &Provenance)
             // 0 is KITT's unified memory.
             memory_total: gpu.vram_gb.filter(|gb| *gb > 0.0).and_then(bytes),
             compute_capability: gpu.compute_capability,
-            power_limit_mw: None,
-            mig: None,
-            ecc: None,
             driver: system.driver_version,
             cuda_driver: system.cuda_version,
+            ..GpuInfo::default()
         }]
     });
     let cpu = system.cpu.unwrap_or_default();
@@ -336,7 +334,7 @@ fn print(system: SystemInfo, engine: &str, model: &str, provenance: &Provenance)
         kernel: system.kernel,
         storage,
         environment_type: system.environment_type,
-        virtual_machine: None,
+        ..HostFacts::default()
     };
     let subject = Subject {
         method: KITT_METHOD,
@@ -349,6 +347,8 @@ fn print(system: SystemInfo, engine: &str, model: &str, provenance: &Provenance)
     print.set_provenance(provenance);
     let count = count.unwrap_or(0).to_string();
     print.strict.insert("gpu.count".to_owned(), count);
+    // KITT asks the toolkit that happens to be installed, not the driver.
+    print.soft.extend(print.strict.remove_entry("gpu.cuda"));
     print
 }
 

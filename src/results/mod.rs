@@ -18,8 +18,11 @@ mod summary;
 mod to_v1;
 mod write;
 
-pub use fingerprint::{Fingerprint, METHOD, Subject, fingerprint, workload_digest};
-pub use host::{HostFacts, Storage};
+pub use fingerprint::{
+    BoardIds, Fingerprint, IdKey, KEYS, Key, METHOD, Part, SCHEMA, Subject, fingerprint, key,
+    workload_digest,
+};
+pub use host::{HostFacts, PciBoard, Storage, Surroundings, Virtualisation};
 pub use json::Limits;
 pub use model::{
     Origin, Provenance, ResultSet, RunFacts, RunRecord, RunStatus, ScenarioFacts, ScenarioRecord,

@@ -144,6 +144,8 @@ pub struct ScenarioFacts {
     pub quantile_method: BTreeMap<String, String>,
     /// What the server's own counters said.
     pub server: Option<Value>,
+    /// How the GPUs were watched, and what that found.
+    pub gpu: Option<Value>,
 }
 
 impl ResultSet {

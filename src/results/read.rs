@@ -129,6 +129,7 @@ fn own(path: &Path, document: Document) -> Result<ResultSet, ResultsError> {
         fingerprint: Some(Fingerprint {
             strict: document.fingerprint.strict,
             soft: document.fingerprint.soft,
+            ids: document.fingerprint.ids,
         }),
         runs: runs.into_values().collect(),
         facts: RunFacts {
@@ -183,6 +184,7 @@ fn record(entry: Entry) -> ScenarioRecord {
             token_source: entry.token_source,
             quantile_method: entry.quantile_method,
             server: entry.server,
+            gpu: entry.gpu,
         },
     };
     if entry.passed {

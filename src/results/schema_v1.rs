@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Provenance, RunStatus};
+use super::{BoardIds, Provenance, RunStatus};
 use crate::{
     measure::Validity,
     metric::{Better, Unit},
@@ -87,6 +87,15 @@ pub(super) struct Print {
     /// Readable label of KITT's shape.
     #[serde(skip_deserializing)]
     pub label: String,
+    /// Digest of the hardware alone; recomputed when needed, never believed.
+    #[serde(skip_deserializing)]
+    pub hw_key: String,
+    /// Digest of hardware, workload and what is under test; likewise.
+    #[serde(skip_deserializing)]
+    pub run_key: String,
+    /// Keyed hashes of the boards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<BoardIds>,
 }
 
 /// One scenario of one run.
@@ -140,6 +149,9 @@ pub(super) struct Entry {
     /// What the server's own counters said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<Value>,
+    /// How the GPUs were watched, and what that found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<Value>,
 }
 
 /// A value with what it means, for readers that are no kitt.

@@ -144,6 +144,7 @@ const fn validity_text(validity: Validity) -> &'static str {
         Validity::ClientLimited => "not valid, the client was the limit",
         Validity::ScheduleMissed => "not valid, requests were not sent when due",
         Validity::ServerErrored => "not valid, too many requests failed",
+        Validity::GpuInvalid => "not valid, a GPU failed or was not ours alone",
         Validity::Inconclusive => "inconclusive, too little was measured",
     }
 }

@@ -29,6 +29,9 @@ pub(super) fn print(fingerprint: &Fingerprint, host: &HostFacts) -> Print {
         soft: fingerprint.soft.clone(),
         digest: fingerprint.digest(),
         label: host.label(),
+        hw_key: fingerprint.hw_key(),
+        run_key: fingerprint.run_key(),
+        ids: fingerprint.ids.clone(),
     }
 }
 
@@ -75,6 +78,7 @@ pub(super) fn entry(report: &ScenarioReport<'_>) -> Entry {
         token_source: facts.token_source.clone(),
         quantile_method: facts.quantile_method.clone(),
         server: facts.server.clone(),
+        gpu: facts.gpu.clone(),
     }
 }
 
@@ -101,6 +105,7 @@ pub(super) fn failed_entry(run: u32, scenario: &Scenario, error: &str) -> Entry 
         token_source: None,
         quantile_method: BTreeMap::new(),
         server: None,
+        gpu: None,
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Fingerprint, HostFacts, Provenance, RequestLog, ResultsError, RunFacts, RunStatus,
-    ScenarioFacts,
+    ScenarioFacts, Surroundings,
     files::{self, FrameLog},
     requests,
     schema_v1::{self, Document},
@@ -185,6 +185,17 @@ impl ResultsWriter {
         self.document.provenance = provenance.clone();
         self.header.provenance = provenance;
         self.save_config()?;
+        self.save()
+    }
+
+    /// Replaces what is known of what lies between kitt and the hardware, once the engine runs.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn surroundings(&mut self, surroundings: Surroundings) -> Result<(), ResultsError> {
+        self.header.host.surroundings = surroundings;
+        self.header.fingerprint.set_surroundings(&self.header.host);
+        self.document.fingerprint = to_v1::print(&self.header.fingerprint, &self.header.host);
         self.save()
     }
 

@@ -1,32 +1,32 @@
-//! One container from creation to proof that it is gone.
+//! One container on the daemon: start, watch, stop, and proof that it is gone. `creation` makes
+//! it.
 
 use std::time::{Duration, Instant};
 
 use bollard::{
-    errors::Error,
-    models::{ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum},
+    models::{ContainerInspectResponse, ContainerStateStatusEnum},
     query_parameters::{
-        CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
-        StartContainerOptions, StopContainerOptionsBuilder, WaitContainerOptions,
+        InspectContainerOptions, RemoveContainerOptionsBuilder, StartContainerOptions,
+        StatsOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptions,
     },
 };
 use futures_util::StreamExt;
-use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use super::{
     ServeError,
     docker::{ASK, Daemon, call, status},
-    recipe::port_key,
 };
 
-const CREATE: Duration = Duration::from_mins(1);
 /// Setting up GPUs and networks takes seconds, on a busy host more.
 const START: Duration = Duration::from_mins(2);
-/// How long a cancelled creation is waited for before it is left to a task of its own.
-const LATE_CREATE: Duration = Duration::from_secs(3);
 /// Until a container must be gone. Freeing a GPU's memory takes the kernel seconds.
 const GONE: Duration = Duration::from_mins(1);
+/// Pauses before a daemon that went away is asked again: ten seconds in all.
+const RECONNECT: [Duration; 3] = [
+    Duration::from_secs(2),
+    Duration::from_secs(3),
+    Duration::from_secs(5),
+];
 
 /// How an engine's process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,55 +40,11 @@ pub(super) struct Exit {
 #[derive(Debug, Clone)]
 pub(super) struct Container {
     pub(super) daemon: Daemon,
+    /// Its name or, better, its id: a name may be given to another container later.
     pub(super) name: String,
 }
 
 impl Container {
-    /// Creates it, in a task of its own: a request that is dropped half-way still makes a
-    /// container. On cancellation the caller removes it by name.
-    pub(super) async fn create(
-        &self,
-        body: ContainerCreateBody,
-        cancel: &CancellationToken,
-    ) -> Result<(), ServeError> {
-        let this = self.clone();
-        let mut creation = tokio::spawn(async move {
-            let options = CreateContainerOptionsBuilder::new()
-                .name(&this.name)
-                .build();
-            let request = this.daemon.docker.create_container(Some(options), body);
-            call("create the container", CREATE, request).await
-        });
-        let finished = tokio::select! {
-            finished = &mut creation => Some(finished),
-            () = cancel.cancelled() => None,
-        };
-        let Some(finished) = finished else {
-            if tokio::time::timeout(LATE_CREATE, &mut creation)
-                .await
-                .is_err()
-            {
-                let this = self.clone();
-                tokio::spawn(async move {
-                    // Whatever came of it, nothing may stay.
-                    let _outcome = creation.await;
-                    this.remove().await
-                });
-            }
-            return Err(ServeError::Cancelled {
-                phase: "creating the container",
-            });
-        };
-        let created = finished.map_err(|error| ServeError::Docker {
-            action: "create the container",
-            source: Box::new(std::io::Error::other(error).into()),
-        })??;
-        for warning in created.warnings {
-            tracing::warn!(container = self.name, warning, "Docker");
-        }
-        Ok(())
-    }
-
     /// Starts it.
     pub(super) async fn start(&self) -> Result<(), ServeError> {
         let request = self
@@ -98,48 +54,43 @@ impl Container {
         call("start the container", START, request).await
     }
 
-    /// Base URLs at which the port may answer: the published one, then the container's own
-    /// address for when this process itself runs in a container.
-    pub(super) async fn addresses(&self, port: u16) -> Result<Vec<Url>, ServeError> {
-        let found = self.inspect().await?;
-        let network = found.network_settings.unwrap_or_default();
-        let published = network
-            .ports
-            .unwrap_or_default()
-            .remove(&port_key(port))
-            .flatten()
-            .unwrap_or_default()
-            .into_iter()
-            .find_map(|binding| binding.host_port)
-            .map(|port| format!("http://127.0.0.1:{port}/"));
-        let own = network
-            .networks
-            .unwrap_or_default()
-            .into_values()
-            .filter_map(|endpoint| endpoint.ip_address)
-            .filter(|address| !address.is_empty())
-            .map(|address| format!("http://{address}:{port}/"));
-        let all = published.into_iter().chain(own);
-        Ok(all.filter_map(|text| Url::parse(&text).ok()).collect())
-    }
-
     /// Waits until it has ended by itself.
-    pub(super) async fn exited(&self) -> Exit {
+    ///
+    /// # Errors
+    /// The daemon went away and did not come back, or somebody removed the container.
+    pub(super) async fn watch(&self) -> Result<Exit, ServeError> {
         loop {
             let options = None::<WaitContainerOptions>;
             let mut waiting = self.daemon.docker.wait_container(&self.name, options);
-            let ended = match waiting.next().await {
-                Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => true,
-                // The connection broke: the container may well live on.
-                Some(Err(_)) | None => false,
-            };
-            match self.ended().await {
-                Ok(Some(exit)) => return exit,
-                Ok(None) if ended => tracing::debug!("ended, but its state says otherwise"),
-                Ok(None) => {}
-                Err(error) => tracing::debug!(%error, "the container's state is unknown"),
+            // Whatever is said: a broken connection proves no death, and the container's state
+            // is what counts.
+            let _said = waiting.next().await;
+            if let Some(exit) = self.state().await? {
+                return Ok(exit);
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// How it ended, if it has; asked again where the daemon does not answer.
+    async fn state(&self) -> Result<Option<Exit>, ServeError> {
+        let begin = Instant::now();
+        let mut pauses = RECONNECT.iter();
+        loop {
+            let error = match self.ended().await {
+                Ok(found) => return Ok(found),
+                Err(error) if status(&error) == Some(404) => return Err(ServeError::Vanished),
+                Err(error) => error,
+            };
+            let Some(pause) = pauses.next() else {
+                return Err(ServeError::DaemonLost {
+                    attempts: RECONNECT.len(),
+                    after: begin.elapsed(),
+                    source: Box::new(error),
+                });
+            };
+            tracing::warn!(%error, "the Docker daemon does not answer; asked again in {pause:?}");
+            tokio::time::sleep(*pause).await;
         }
     }
 
@@ -148,12 +99,30 @@ impl Container {
         Ok(exit(self.inspect().await?))
     }
 
-    async fn inspect(&self) -> Result<ContainerInspectResponse, ServeError> {
+    /// What the daemon knows about it.
+    pub(super) async fn inspect(&self) -> Result<ContainerInspectResponse, ServeError> {
         let request = self
             .daemon
             .docker
             .inspect_container(&self.name, None::<InspectContainerOptions>);
         call("look at the container", ASK, request).await
+    }
+
+    /// What it uses right now, in words; `None` where the daemon does not tell.
+    pub(super) async fn usage(&self) -> Option<String> {
+        let options = StatsOptionsBuilder::new()
+            .stream(false)
+            .one_shot(true)
+            .build();
+        let mut stats = self.daemon.docker.stats(&self.name, Some(options));
+        let one = tokio::time::timeout(ASK, stats.next()).await;
+        let found = one.ok()??.ok()?;
+        let mib = found.memory_stats?.usage? >> 20;
+        let nanoseconds = found.cpu_stats?.cpu_usage?.total_usage?;
+        let busy = Duration::from_nanos(nanoseconds).as_secs_f64();
+        Some(format!(
+            "its container holds {mib} MiB of memory and has used {busy:.1} s of processor time"
+        ))
     }
 
     /// Asks it to stop and kills it after `limit`.
@@ -167,8 +136,14 @@ impl Container {
     /// Kills and removes it with its anonymous volumes, and proves that it is gone. One that
     /// never was is gone.
     pub(super) async fn remove(&self) -> Result<(), ServeError> {
+        self.remove_within(GONE).await
+    }
+
+    /// The same for who cannot wait long.
+    pub(super) async fn remove_within(&self, limit: Duration) -> Result<(), ServeError> {
         let begin = Instant::now();
         loop {
+            let left = limit.saturating_sub(begin.elapsed());
             let options = RemoveContainerOptionsBuilder::new()
                 .force(true)
                 .v(true)
@@ -178,7 +153,7 @@ impl Container {
                 .docker
                 .remove_container(&self.name, Some(options));
             // 404: gone. 409: somebody else is at it. Both are settled by looking again.
-            let removed = call("remove the container", GONE, request).await;
+            let removed = call("remove the container", left, request).await;
             let looked = self.inspect().await;
             if looked
                 .as_ref()
@@ -186,13 +161,13 @@ impl Container {
             {
                 return Ok(());
             }
-            if begin.elapsed() >= GONE {
+            if begin.elapsed() >= limit {
                 return Err(removed
                     .err()
                     .or(looked.err())
                     .unwrap_or(ServeError::DockerTimeout {
                         action: "remove the container",
-                        limit: GONE,
+                        limit,
                     }));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -1,22 +1,27 @@
-//! The Docker daemon: finding it, talking to it under time limits of our own, and sweeping what
-//! dead runs left there.
+//! The Docker daemon: found, greeted and asked about itself.
 //!
-//! bollard's own time limit covers only the headers of an answer, so every call goes through
-//! [`call`]. It does not escape names either: only names made here, checked references and ids
-//! the daemon gave reach it.
+//! bollard does not escape names: only names made here, checked references and ids the daemon
+//! gave reach it. It sends unversioned paths, so the daemon answers in its newest dialect; what
+//! depends on a version is decided by [`Daemon::api`].
 
-use std::{
-    error::Error as _, future::Future, os::unix::fs::MetadataExt, path::Path, time::Duration,
+use std::{sync::Arc, time::Duration};
+
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error, models::SystemVersion};
+use http::HeaderValue;
+use tokio::sync::OnceCell;
+
+use super::{
+    DockerPlace, ServeError,
+    calls::{ApiVersion, Unusable, ask},
+    facts::DaemonFacts,
+    owner::Owner,
+    place::{self, Candidate, Rule},
 };
 
-use bollard::{API_DEFAULT_VERSION, Docker, errors::Error};
+pub(super) use super::calls::{ASK, call, chain, status};
 
-use super::{ServeError, owner::Owner};
-
-/// Limit of calls that only ask.
-pub(super) const ASK: Duration = Duration::from_secs(15);
 /// bollard's limit, in seconds: longer than any of ours, so that ours decides.
-const CLIENT_LIMIT: u64 = 900;
+const CLIENT_LIMIT: u64 = 3600;
 /// How long a daemon may take to say that it is there.
 const HELLO: Duration = Duration::from_secs(5);
 
@@ -26,87 +31,152 @@ pub struct Daemon {
     pub(super) docker: Docker,
     /// Where it was found, such as `unix:///var/run/docker.sock`.
     pub address: String,
+    /// Why it was looked for there.
+    pub rule: Rule,
     /// Its version, such as `28.2.2`.
     pub version: String,
+    /// The newest interface it speaks.
+    pub api: ApiVersion,
+    /// Whether it is Podman behind Docker's interface.
+    pub podman: bool,
     /// Whether it runs on this machine: host paths and boot ids mean something to it.
     pub(super) local: bool,
     pub(super) owner: Owner,
+    facts: Arc<OnceCell<DaemonFacts>>,
 }
 
-/// Finds a daemon: the given address alone, or else the usual sockets, the first that answers.
+impl Daemon {
+    /// Whether it runs on this machine: its paths mean something here.
+    pub const fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// What it says of itself, asked once.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn facts(&self) -> Result<&DaemonFacts, ServeError> {
+        let fetch = || async {
+            let info = ask("describe itself", || self.docker.info()).await?;
+            Ok(DaemonFacts::new(info, self.podman))
+        };
+        self.facts.get_or_try_init(fetch).await
+    }
+}
+
+/// Finds a daemon: of the places to try, the first that answers.
 ///
 /// # Errors
 /// [`ServeError::NoDocker`] with everything that was tried and what to do.
-pub async fn connect(docker_host: Option<&str>) -> Result<Daemon, ServeError> {
-    let places = match docker_host {
-        Some(host) => vec![host.to_owned()],
-        None => usual_sockets(),
-    };
-    let mut refusals = Vec::new();
-    let mut last = None;
-    for place in &places {
+pub async fn connect(docker: &DockerPlace) -> Result<Daemon, ServeError> {
+    let places = place::candidates(docker).map_err(|wrong| ServeError::NoDocker {
+        why: Unusable::NoContext,
+        tried: wrong.why,
+        remedy: wrong.remedy,
+    })?;
+    let mut refusals: Vec<(String, Refusal)> = Vec::new();
+    for place in places {
+        let tried = format!("{} ({})", place.address, place.rule);
         match hello(place).await {
             Ok(daemon) => {
-                tracing::debug!(address = daemon.address, version = daemon.version, "Docker");
+                greeted(&daemon);
                 return Ok(daemon);
             }
-            Err(Refusal { why, source }) => {
-                refusals.push(format!("{place}: {why}"));
-                last = source.or(last);
-            }
+            Err(refusal) => refusals.push((tried, refusal)),
         }
     }
-    if places.is_empty() {
-        refusals.push("no socket of Docker or Podman found".to_owned());
-    }
-    let tried = refusals.join("; ");
-    Err(ServeError::NoDocker {
-        remedy: remedy(&tried),
+    Err(nobody(&refusals))
+}
+
+fn greeted(daemon: &Daemon) {
+    tracing::debug!(
+        address = daemon.address,
+        rule = %daemon.rule,
+        version = daemon.version,
+        api = %daemon.api,
+        podman = daemon.podman,
+        "Docker"
+    );
+}
+
+/// The error made of all refusals. The remedy is that of the place nearest to working.
+fn nobody(refusals: &[(String, Refusal)]) -> ServeError {
+    let said = |(place, refusal): &(String, Refusal)| format!("{place}: {}", refusal.text);
+    let tried = if refusals.is_empty() {
+        "no socket of Docker or Podman found".to_owned()
+    } else {
+        refusals.iter().map(said).collect::<Vec<_>>().join("; ")
+    };
+    let mut reasons = refusals.iter().map(|(_, refusal)| refusal.why);
+    let why = reasons.find(|why| *why != Unusable::Absent);
+    let why = why.unwrap_or(Unusable::Absent);
+    ServeError::NoDocker {
+        why,
         tried,
-        source: last.map(Box::new),
-    })
+        remedy: why.remedy().to_owned(),
+    }
 }
 
+#[derive(Debug)]
 struct Refusal {
-    why: String,
-    source: Option<Error>,
+    why: Unusable,
+    text: String,
 }
 
-async fn hello(address: &str) -> Result<Daemon, Refusal> {
-    let (docker, local) = client(address)?;
-    let answer = tokio::time::timeout(HELLO, docker.version()).await;
-    let version = match answer {
-        Ok(Ok(version)) => version.version.unwrap_or_default(),
-        Ok(Err(error)) => {
-            return Err(Refusal {
-                why: chain(&error),
-                source: Some(error),
-            });
+impl Refusal {
+    fn unsupported(text: &str) -> Self {
+        Self {
+            why: Unusable::Unsupported,
+            text: text.to_owned(),
         }
-        Err(_) => {
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self {
+            why: Unusable::of(&error),
+            text: chain(&error),
+        }
+    }
+}
+
+async fn hello(place: Candidate) -> Result<Daemon, Refusal> {
+    let (docker, local) = client(&place.address)?;
+    let asked = ask("say its version", || docker.version());
+    let version = match tokio::time::timeout(HELLO, asked).await {
+        Ok(Ok(version)) => version,
+        Ok(Err(ServeError::Docker { source, .. })) => return Err((*source).into()),
+        Ok(Err(_)) | Err(_) => {
             return Err(Refusal {
-                why: format!("no answer within {HELLO:?}"),
-                source: None,
+                why: Unusable::Silent,
+                text: format!("no answer within {HELLO:?}"),
             });
         }
     };
     Ok(Daemon {
         docker,
-        address: address.to_owned(),
-        version,
+        address: place.address,
+        rule: place.rule,
+        api: ApiVersion::read(version.api_version.as_deref().unwrap_or_default()),
+        podman: is_podman(&version),
+        version: version.version.unwrap_or_default(),
         local,
         owner: Owner::this_process(),
+        facts: Arc::new(OnceCell::new()),
     })
+}
+
+fn is_podman(version: &SystemVersion) -> bool {
+    let components = version.components.iter().flatten();
+    components
+        .map(|component| &component.name)
+        .any(|name| name.starts_with("Podman"))
 }
 
 /// A client for the address, and whether the daemon is on this machine.
 fn client(address: &str) -> Result<(Docker, bool), Refusal> {
-    let refuse = |why: &str| {
-        Err(Refusal {
-            why: why.to_owned(),
-            source: None,
-        })
-    };
+    let refuse = |why: &str| Err(Refusal::unsupported(why));
     let opened = match address.split_once("://") {
         None if address.starts_with('/') => unix(address),
         Some(("unix", path)) if path.starts_with('/') => unix(path),
@@ -124,17 +194,10 @@ fn client(address: &str) -> Result<(Docker, bool), Refusal> {
         }
         Some(_) | None => return refuse("not an address like unix:///var/run/docker.sock"),
     };
-    match opened {
-        // A loopback port may be the end of a tunnel: host paths and boot ids prove nothing.
-        Ok(docker) => Ok((
-            docker,
-            !address.contains("tcp://") && !address.contains("http://"),
-        )),
-        Err(error) => Err(Refusal {
-            why: chain(&error),
-            source: Some(error),
-        }),
-    }
+    let docker = opened?.with_request_modifier(with_url_safe_credentials);
+    // A loopback port may be the end of a tunnel: host paths and boot ids prove nothing.
+    let local = !address.contains("tcp://") && !address.contains("http://");
+    Ok((docker, local))
 }
 
 const NO_TLS: &str = "Docker over TLS is not supported";
@@ -148,77 +211,26 @@ fn is_loopback(host: &str) -> bool {
     matches!(name, "localhost" | "[::1]") || name.starts_with("127.")
 }
 
-/// Sockets that exist, in the order Docker, rootless Docker, Podman.
-fn usual_sockets() -> Vec<String> {
-    let mut places = vec!["/var/run/docker.sock".to_owned()];
-    // The owner of /proc/self is the effective user.
-    if let Ok(own) = std::fs::metadata("/proc/self") {
-        let user = own.uid();
-        places.push(format!("/run/user/{user}/docker.sock"));
-        places.push(format!("/run/user/{user}/podman/podman.sock"));
-    }
-    places.push("/run/podman/podman.sock".to_owned());
-    places.retain(|path| Path::new(path).exists());
-    places
-        .into_iter()
-        .map(|path| format!("unix://{path}"))
-        .collect()
-}
-
-fn remedy(tried: &str) -> &'static str {
-    if tried.contains("ermission denied") {
-        "this user may not use the socket: add it to the group docker, or run as root"
-    } else if tried.contains("refused") {
-        "the socket is there but nobody listens: start the daemon (systemctl start docker)"
-    } else if tried.contains(NO_TLS) || tried.contains("another machine") {
-        "use the socket of a daemon on this machine, such as unix:///var/run/docker.sock"
-    } else if tried.contains("no answer") {
-        "the daemon hangs: restart it (systemctl restart docker)"
-    } else {
-        "install and start Docker, or measure without a container (engine `openai`, or --mode native)"
-    }
-}
-
-/// The error with everything below it: bollard's own text hides the cause.
-pub(super) fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(cause) = below {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
+/// Credentials travel in a header as base64. The daemon reads the URL-safe alphabet
+/// (`api/types/registry`, `base64.URLEncoding`) and takes anything else for no credentials at
+/// all; bollard writes the standard one.
+fn with_url_safe_credentials(mut request: BollardRequest) -> BollardRequest {
+    for name in ["x-registry-auth", "x-registry-config"] {
+        let Some(value) = request.headers().get(name) else {
+            continue;
+        };
+        let safe = |byte: &u8| match byte {
+            b'+' => b'-',
+            b'/' => b'_',
+            other => *other,
+        };
+        let bytes: Vec<u8> = value.as_bytes().iter().map(safe).collect();
+        if let Ok(mut value) = HeaderValue::from_bytes(&bytes) {
+            value.set_sensitive(true);
+            request.headers_mut().insert(name, value);
         }
-        below = cause.source();
     }
-    text
-}
-
-/// One call under our own limit. `action` completes the sentence "Docker could not …".
-pub(super) async fn call<T>(
-    action: &'static str,
-    limit: Duration,
-    request: impl Future<Output = Result<T, Error>>,
-) -> Result<T, ServeError> {
-    match tokio::time::timeout(limit, request).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(Error::RequestTimeoutError)) | Err(_) => {
-            Err(ServeError::DockerTimeout { action, limit })
-        }
-        Ok(Err(source)) => Err(ServeError::Docker {
-            action,
-            source: Box::new(source),
-        }),
-    }
-}
-
-/// The daemon's status code, where the error is an answer of the daemon.
-pub(super) fn status(error: &ServeError) -> Option<u16> {
-    if let ServeError::Docker { source, .. } = error
-        && let Error::DockerResponseServerError { status_code, .. } = source.as_ref()
-    {
-        return Some(*status_code);
-    }
-    None
+    request
 }
 
 #[cfg(test)]
@@ -226,10 +238,8 @@ mod tests {
     use super::*;
 
     fn why(address: &str) -> String {
-        client(address)
-            .err()
-            .map(|refusal| refusal.why)
-            .unwrap_or_default()
+        let refused = client(address).err();
+        refused.map(|refusal| refusal.text).unwrap_or_default()
     }
 
     #[test]
@@ -248,31 +258,40 @@ mod tests {
         assert!(!client("tcp://localhost:2375").ok().unwrap().1);
     }
 
-    #[tokio::test]
-    async fn what_was_tried_and_what_to_do_is_said() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("docker.sock");
-        // A listener that is gone leaves a socket nobody listens on.
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let error = connect(path.to_str()).await.unwrap_err().to_string();
-        assert!(
-            error.contains("refused") && error.contains("start the daemon"),
-            "{error}"
-        );
-        let absent = folder.path().join("absent.sock");
-        let error = connect(absent.to_str()).await.unwrap_err().to_string();
-        assert!(
-            error.contains("absent.sock") && error.contains("install"),
-            "{error}"
-        );
+    #[test]
+    fn the_place_nearest_to_working_gives_the_remedy() {
+        let refusal = |why| Refusal {
+            why,
+            text: "x".to_owned(),
+        };
+        let error = nobody(&[
+            ("a".to_owned(), refusal(Unusable::Forbidden)),
+            ("b".to_owned(), refusal(Unusable::Absent)),
+        ]);
+        assert!(error.to_string().contains("group docker"), "{error}");
+        let error = nobody(&[]).to_string();
+        assert!(error.contains("install and start Docker"), "{error}");
     }
 
-    #[tokio::test]
-    async fn a_daemon_that_hangs_is_given_up() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("docker.sock");
-        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let error = connect(path.to_str()).await.unwrap_err().to_string();
-        assert!(error.contains("no answer within 5s"), "{error}");
+    #[test]
+    fn credentials_leave_in_the_alphabet_the_daemon_reads() {
+        let request = http::Request::builder()
+            .header("X-Registry-Auth", "a+b/c=")
+            .header("X-Other", "a+b/c=");
+        let body = bollard::body_full(bytes::Bytes::new());
+        let request = with_url_safe_credentials(request.body(body).unwrap());
+        assert_eq!(request.headers()["x-registry-auth"], "a-b_c=");
+        assert_eq!(request.headers()["x-other"], "a+b/c=");
+        assert!(request.headers()["x-registry-auth"].is_sensitive());
+    }
+
+    #[test]
+    fn podman_is_known_by_its_components() {
+        let version = |name: &str| -> SystemVersion {
+            let components = serde_json::json!([{"Name": name, "Version": "4.3.1"}]);
+            serde_json::from_value(serde_json::json!({"Components": components})).unwrap()
+        };
+        assert!(is_podman(&version("Podman Engine")));
+        assert!(!is_podman(&version("Engine")) && !is_podman(&SystemVersion::default()));
     }
 }

@@ -14,12 +14,19 @@ use bollard::{
 use tokio::sync::OnceCell;
 
 use super::{
-    LABEL, ServeError, connect,
+    DockerPlace, LABEL, ServeError, ServeOptions,
+    calls::ask,
+    connect, credentials,
+    cuda::{Fit, fits_driver},
     docker::{ASK, Daemon, call, status},
     pull,
     rootfs::{self, REPOSITORY, Rootfs},
 };
-use crate::{engine::ImageSource, ids::ImageRef};
+use crate::{
+    engine::{ContainerSpec, GpuSet, ImageSource},
+    ids::{ImageId, ImageRef},
+    secret::Secret,
+};
 
 /// The running binary, through the kernel's link: right even when the file was replaced since.
 const OWN: &str = "/proc/self/exe";
@@ -30,66 +37,125 @@ const SWEEP_AGE: i64 = 6 * 3600;
 
 /// An image on the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Image {
+pub struct Image {
     /// What a container is created from.
-    pub(super) reference: String,
+    pub reference: String,
     /// Repository digest, or the image's own id when it came from no registry.
-    pub(super) digest: Option<String>,
+    pub digest: Option<String>,
+    /// Its size on the daemon's disk in bytes.
+    pub size: Option<u64>,
+    /// Environment its containers start with, as `KEY=VALUE`.
+    pub env: Vec<String>,
+    /// Secrets that were used to pull it; they must not reach a log.
+    pub secrets: Vec<Secret>,
 }
 
-/// Makes the image available, pulling it when `auto_pull` allows.
+/// Makes the image of a reference available, pulling it when the options allow.
+///
+/// # Errors
+/// No daemon, an image that is missing and may not be pulled, or a pull that failed.
+pub async fn fetch(image: &ImageRef, options: &ServeOptions) -> Result<Image, ServeError> {
+    let daemon = connect(&options.docker).await?;
+    Box::pin(reference(&daemon, image, options)).await
+}
+
+/// Makes the container's image available and checks that this machine's driver can run it.
 pub(super) async fn ensure(
     daemon: &Daemon,
-    source: &ImageSource,
-    auto_pull: bool,
+    spec: &ContainerSpec,
+    options: &ServeOptions,
 ) -> Result<Image, ServeError> {
-    match source {
-        ImageSource::RunningBinary => own(daemon).await,
-        ImageSource::Reference(reference) => {
-            let name = tagged(reference);
-            if let Some(image) = find(daemon, &name).await? {
-                return Ok(image);
-            }
-            if !auto_pull {
-                return Err(ServeError::ImageMissing { image: name });
-            }
-            pull::pull(daemon, &name).await?;
-            let missing = || ServeError::Image {
-                image: name.clone(),
-                detail: "the pull succeeded but the image is not there".to_owned(),
-            };
-            find(daemon, &name).await?.ok_or_else(missing)
+    let image = match &spec.image {
+        ImageSource::RunningBinary => own(daemon).await?,
+        ImageSource::Reference(image) => reference(daemon, image, options).await?,
+    };
+    check_driver(&image, spec, options)?;
+    Ok(image)
+}
+
+/// NVIDIA's toolkit would refuse the container in words that few understand, or the engine would
+/// fail minutes later.
+fn check_driver(
+    image: &Image,
+    spec: &ContainerSpec,
+    options: &ServeOptions,
+) -> Result<(), ServeError> {
+    let (Some(driver), GpuSet::Nvidia(_)) = (&options.driver, &spec.gpus) else {
+        return Ok(());
+    };
+    let given = spec.env.iter().map(|(key, value)| format!("{key}={value}"));
+    let env: Vec<String> = image.env.iter().cloned().chain(given).collect();
+    match fits_driver(&env, driver) {
+        Fit::Fits => Ok(()),
+        Fit::Doubtful(why) => {
+            tracing::warn!("{}: {why}", image.reference);
+            Ok(())
         }
+        Fit::Unfit(why) => Err(ServeError::Driver {
+            image: image.reference.clone(),
+            why,
+        }),
     }
 }
 
-/// The reference with a tag or digest: without one, a pull asks for every tag there is.
-fn tagged(reference: &ImageRef) -> String {
-    let text = reference.as_str();
-    let last = text.rsplit('/').next().unwrap_or(text);
-    if text.contains('@') || last.contains(':') {
-        text.to_owned()
-    } else {
-        format!("{text}:latest")
+async fn reference(
+    daemon: &Daemon,
+    image: &ImageRef,
+    options: &ServeOptions,
+) -> Result<Image, ServeError> {
+    let image = image.completed();
+    if let Some(found) = find(daemon, image.as_str()).await? {
+        return Ok(found);
     }
+    if !options.auto_pull {
+        return Err(ServeError::ImageMissing {
+            image: image.to_string(),
+        });
+    }
+    let found = credentials::find(&options.docker, &image).await;
+    let secrets = found.secrets();
+    if let Some(mask) = options.mask {
+        secrets.iter().for_each(mask);
+    }
+    pull::pull(daemon, &image, &found, &options.pull).await?;
+    let pulled = find(daemon, image.as_str()).await?;
+    let pulled = pulled.ok_or_else(|| {
+        let detail = "the pull succeeded but the image is not there".to_owned();
+        failed(image.as_str(), detail)
+    })?;
+    Ok(Image { secrets, ..pulled })
 }
 
+/// The image of that name: a checked reference, or one made here.
 async fn find(daemon: &Daemon, name: &str) -> Result<Option<Image>, ServeError> {
-    match call("look at the image", ASK, daemon.docker.inspect_image(name)).await {
-        Ok(found) => Ok(Some(Image {
-            reference: name.to_owned(),
-            digest: digest(found),
-        })),
+    match ask("look at the image", || daemon.docker.inspect_image(name)).await {
+        Ok(found) => Ok(Some(image(name, found))),
         Err(error) if status(&error) == Some(404) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn digest(image: ImageInspect) -> Option<String> {
-    let repository = image.repo_digests.unwrap_or_default().into_iter().next();
-    repository
-        .and_then(|full| Some(full.split_once('@')?.1.to_owned()))
-        .or(image.id)
+fn image(name: &str, found: ImageInspect) -> Image {
+    let config = found.config.unwrap_or_default();
+    Image {
+        reference: name.to_owned(),
+        digest: digest(name, &found.repo_digests.unwrap_or_default(), found.id),
+        size: found.size.and_then(|bytes| u64::try_from(bytes).ok()),
+        env: config.env.unwrap_or_default(),
+        secrets: Vec::new(),
+    }
+}
+
+/// The digest under which the reference's own repository knows the image: one image may have
+/// come from several. Without any, the image's id.
+fn digest(name: &str, known: &[String], id: Option<String>) -> Option<String> {
+    let asked: Option<ImageRef> = name.parse().ok();
+    let repository = asked.map(|asked| asked.repository());
+    let known = known
+        .iter()
+        .filter_map(|full| full.parse::<ImageRef>().ok());
+    let mut own = known.filter(|full| Some(full.repository()) == repository);
+    own.find_map(|full| full.digest().map(str::to_owned)).or(id)
 }
 
 /// The image of the running binary. It cannot change while it runs, so it is hashed once.
@@ -111,11 +177,8 @@ async fn own(daemon: &Daemon) -> Result<Image, ServeError> {
 ///
 /// # Errors
 /// No daemon, a file that is no 64-bit ELF, a library that is missing, a failed import.
-pub async fn image_of(
-    docker_host: Option<&str>,
-    executable: &Path,
-) -> Result<ImageRef, ServeError> {
-    let daemon = connect(docker_host).await?;
+pub async fn image_of(docker: &DockerPlace, executable: &Path) -> Result<ImageRef, ServeError> {
+    let daemon = connect(docker).await?;
     let packed = pack(executable).await?;
     let image = import(&daemon, packed).await?.reference;
     image
@@ -157,7 +220,7 @@ async fn import(daemon: &Daemon, packed: Rootfs) -> Result<Image, ServeError> {
         .build();
     let body = body_full(packed.tar.into());
     let answer = daemon.docker.create_image(Some(options), Some(body), None);
-    let said = pull::drain(answer, IMPORT_IDLE, |_| ()).await;
+    let said = pull::drain(answer, IMPORT_IDLE).await;
     said.map_err(|detail| failed(&name, detail))?;
     let image = find(daemon, &name).await?;
     let image = image.ok_or_else(|| failed(&name, "the import made no image".to_owned()))?;
@@ -172,7 +235,8 @@ async fn import(daemon: &Daemon, packed: Rootfs) -> Result<Image, ServeError> {
 async fn sweep(daemon: &Daemon, tag: &str) -> Result<(), ServeError> {
     let filter = [("label", vec![format!("{LABEL}=1")])].into();
     let options = ListImagesOptionsBuilder::new().filters(&filter).build();
-    let images = call("list images", ASK, daemon.docker.list_images(Some(options))).await?;
+    let list = || daemon.docker.list_images(Some(options.clone()));
+    let images = ask("list images", list).await?;
     let current = format!("{REPOSITORY}:{tag}");
     let newest = images
         .iter()
@@ -184,9 +248,12 @@ async fn sweep(daemon: &Daemon, tag: &str) -> Result<(), ServeError> {
         if image.created >= newest.saturating_sub(SWEEP_AGE) {
             continue;
         }
+        let Ok(id) = image.id.parse::<ImageId>() else {
+            continue;
+        };
         let remove = daemon
             .docker
-            .remove_image(&image.id, None::<RemoveImageOptions>, None);
+            .remove_image(id.as_str(), None::<RemoveImageOptions>, None);
         match call("remove an image", ASK, remove).await {
             Ok(_) => tracing::debug!(image = image.id, "swept"),
             Err(error) => tracing::debug!(image = image.id, %error, "kept"),
@@ -198,31 +265,64 @@ async fn sweep(daemon: &Daemon, tag: &str) -> Result<(), ServeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::DriverFacts;
 
-    #[test]
-    fn a_reference_always_gets_a_tag() {
-        let digest = format!("a@sha256:{}", "0".repeat(64));
-        for (typed, asked) in [
-            ("busybox", "busybox:latest"),
-            ("127.0.0.1:5000/a/b", "127.0.0.1:5000/a/b:latest"),
-            ("127.0.0.1:5000/a/b:1", "127.0.0.1:5000/a/b:1"),
-            (digest.as_str(), digest.as_str()),
-        ] {
-            assert_eq!(tagged(&typed.parse().unwrap()), asked);
-        }
+    fn sha(digit: char) -> String {
+        format!("sha256:{}", digit.to_string().repeat(64))
     }
 
     #[test]
-    fn a_registry_digest_is_preferred_to_the_local_id() {
-        let local = ImageInspect {
-            id: Some("sha256:local".into()),
-            ..ImageInspect::default()
+    fn the_digest_of_the_asked_repository_is_recorded() {
+        let known = || {
+            vec![
+                format!("mirror.io/x@{}", sha('1')),
+                format!("busybox@{}", sha('2')),
+            ]
         };
-        assert_eq!(digest(local.clone()).as_deref(), Some("sha256:local"));
-        let pulled = ImageInspect {
-            repo_digests: Some(vec!["ghcr.io/a/b@sha256:remote".into()]),
-            ..local
+        let id = || Some(sha('3'));
+        assert_eq!(digest("busybox:1", &known(), id()), Some(sha('2')));
+        assert_eq!(
+            digest("docker.io/library/busybox:1", &known(), id()),
+            Some(sha('2'))
+        );
+        assert_eq!(
+            digest(&format!("mirror.io/x@{}", sha('1')), &known(), id()),
+            Some(sha('1'))
+        );
+        assert_eq!(digest("kitt-sim:local", &known(), id()), id());
+        assert_eq!(
+            digest("kitt-sim:local", &["garbage".to_owned()], None),
+            None
+        );
+    }
+
+    #[test]
+    fn an_image_too_new_for_the_driver_is_refused_only_where_a_gpu_is_used() {
+        let image = Image {
+            reference: "a:1".to_owned(),
+            digest: None,
+            size: None,
+            env: vec!["CUDA_VERSION=13.0.0".to_owned()],
+            secrets: Vec::new(),
         };
-        assert_eq!(digest(pulled).as_deref(), Some("sha256:remote"));
+        let reference: ImageRef = "a:1".parse().unwrap();
+        let mut spec = ContainerSpec::new(ImageSource::Reference(reference), 8000);
+        let options = ServeOptions {
+            driver: Some(DriverFacts {
+                cuda: Some((12, 4)),
+                version: Some("550.54.15".to_owned()),
+            }),
+            ..ServeOptions::new("r")
+        };
+        assert!(check_driver(&image, &spec, &options).is_ok());
+        spec.gpus = GpuSet::Nvidia(vec!["GPU-1".to_owned()]);
+        let error = check_driver(&image, &spec, &options)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("a:1") && error.contains("580 or newer"),
+            "{error}"
+        );
+        assert!(check_driver(&image, &spec, &ServeOptions::new("r")).is_ok());
     }
 }

@@ -1,120 +1,154 @@
-//! The engine's output: into a file without secrets, and its last lines kept for errors.
+//! A container's output, followed from its first byte to its last: reconnected, cut into lines,
+//! freed of secrets, written to a file and kept in mind.
 
 use std::{
-    collections::VecDeque,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use bollard::{container::LogOutput, query_parameters::LogsOptionsBuilder};
-use futures_util::{Stream, StreamExt};
-use tokio::{fs::File, io::AsyncWriteExt, task::JoinHandle};
+use bollard::{container::LogOutput, errors::Error, query_parameters::LogsOptionsBuilder};
+use futures_util::{Stream, StreamExt, stream};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ServeError, ServeOptions,
+    LastWords,
     docker::{Daemon, chain},
-    redact::{Line, Redactor},
+    heard::Heard,
+    redact::Line,
+    sink::Sink,
     streams::Sources,
 };
 
 /// What the daemon hands out.
-type Frame = Result<LogOutput, bollard::errors::Error>;
+pub(super) type Frame = Result<LogOutput, Error>;
 
-/// Lines kept for errors.
-const KEPT_LINES: usize = 60;
-/// Length of the text in an error, in characters.
-const TAIL_CHARS: usize = 2000;
 /// Written at least so often; in between lines are gathered, since every write costs a thread.
 const WRITE_EVERY: Duration = Duration::from_millis(500);
 const WRITE_AT: usize = 64 * 1024;
+/// What is read of the end of a log that was not read in time, in the daemon's messages.
+const END: &str = "300";
+/// How long that may take.
+const END_LIMIT: Duration = Duration::from_secs(2);
+/// Pause before a log whose connection broke is read on.
+const AGAIN: Duration = Duration::from_millis(500);
 
-/// Where a log goes, opened before anything is started.
-#[derive(Debug)]
-pub(super) struct Sink {
-    file: Option<File>,
-    redactor: Redactor,
-}
-
-impl Sink {
-    /// Creates the log file, empty.
-    pub(super) async fn open(options: &ServeOptions) -> Result<Self, ServeError> {
-        let file = match &options.log_file {
-            Some(path) => Some(create(path).await?),
-            None => None,
-        };
-        Ok(Self {
-            file,
-            redactor: Redactor::new(&options.secrets),
-        })
-    }
-}
-
-async fn create(path: &Path) -> Result<File, ServeError> {
-    let opened = File::create(path).await;
-    opened.map_err(|source| ServeError::Log {
-        path: path.to_owned(),
-        source,
-    })
+/// Which part of a log is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// From that second on, and what is yet to come.
+    Follow(i32),
+    /// From that second on.
+    Rest(i32),
+    /// The last messages.
+    End,
 }
 
 /// A log that is being followed.
 #[derive(Debug)]
 pub(super) struct Log {
-    tail: Arc<Mutex<VecDeque<String>>>,
+    heard: Arc<Heard>,
     stop: CancellationToken,
+    /// Whether the end is read even where the middle could not be.
+    end: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
 impl Log {
-    /// Follows the container's output from its first byte. When the daemon ends that, the end of
-    /// the log is read once more: a follower may miss a last line without a newline, which is
-    /// where an engine says why it dies.
-    pub(super) fn follow(daemon: &Daemon, container: &str, sink: Sink) -> Self {
+    /// Follows the container's output from its first byte, and goes on where it was when the
+    /// connection breaks. When the daemon ends it, the end of the log is read once more: a
+    /// follower may miss a last line without a newline, which is where an engine says why it
+    /// dies. Lines that hold `noise` are no progress.
+    pub(super) fn follow(
+        daemon: &Daemon,
+        container: &str,
+        sink: Sink,
+        noise: &'static str,
+    ) -> Self {
         let (docker, container) = (daemon.docker.clone(), container.to_owned());
-        let read = move |follow: bool, since: i32| {
+        let read = move |part: Part| {
             let options = LogsOptionsBuilder::new()
-                .follow(follow)
-                .since(since)
                 .timestamps(true)
                 .stdout(true)
-                .stderr(true)
-                .build();
-            docker.logs(&container, Some(options))
+                .stderr(true);
+            let options = match part {
+                Part::Follow(since) => options.follow(true).since(since),
+                Part::Rest(since) => options.since(since),
+                Part::End => options.tail(END),
+            };
+            docker.logs(&container, Some(options.build()))
         };
-        Self::of(read(true, 0), move |since| read(false, since), sink)
+        Self::of(read, sink, noise)
     }
 
-    fn of<S>(
+    /// Follows a stream that is heard only once, such as a pipe.
+    pub(super) fn once(
         output: impl Stream<Item = Frame> + Send + 'static,
-        again: impl FnOnce(i32) -> S + Send + 'static,
         sink: Sink,
+        noise: &'static str,
+    ) -> Self {
+        let output = Mutex::new(Some(output.boxed()));
+        let read = move |_| {
+            let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+            output.take().unwrap_or_else(|| stream::empty().boxed())
+        };
+        Self::of(read, sink, noise)
+    }
+
+    /// `read` opens the log.
+    fn of<S>(
+        read: impl Fn(Part) -> S + Send + Sync + 'static,
+        sink: Sink,
+        noise: &'static str,
     ) -> Self
     where
         S: Stream<Item = Frame> + Send + 'static,
     {
-        let tail = Arc::new(Mutex::new(VecDeque::new()));
+        let heard = Heard::new(noise);
         let stop = CancellationToken::new();
+        let end = Arc::new(AtomicBool::new(false));
         let mut writer = Writer {
             sink,
-            tail: Arc::clone(&tail),
+            heard: Arc::clone(&heard),
             pending: Vec::new(),
         };
-        let stopped = stop.clone();
+        let (stopped, wanted) = (stop.clone(), Arc::clone(&end));
         let task = tokio::spawn(async move {
             let mut sources = Sources::default();
-            copy(output, &mut sources, &mut writer, &stopped).await;
-            if !stopped.is_cancelled() {
-                sources.rewind();
-                copy(again(sources.since()), &mut sources, &mut writer, &stopped).await;
-            }
+            let whole = read_all(&read, &mut sources, &mut writer, &stopped).await;
             for line in sources.finish() {
                 writer.take(&line);
             }
+            if !whole && wanted.load(Ordering::Relaxed) {
+                writer.note("[kitt: lines are missing here]");
+                // What was seen already is skipped: only the gap is lost.
+                let never = CancellationToken::new();
+                let last = copy(read(Part::End), &mut sources, &mut writer, &never);
+                let in_time = tokio::time::timeout(END_LIMIT, last).await;
+                tracing::debug!(
+                    in_time = in_time.is_ok(),
+                    "only the end of the log was read"
+                );
+                for line in sources.finish() {
+                    writer.take(&line);
+                }
+            }
             writer.write().await;
         });
-        Self { tail, stop, task }
+        Self {
+            heard,
+            stop,
+            end,
+            task,
+        }
+    }
+
+    /// What was heard so far.
+    pub(super) fn heard(&self) -> &Heard {
+        &self.heard
     }
 
     /// Waits until the output has ended, at most so long, and writes what is left.
@@ -130,57 +164,83 @@ impl Log {
         }
     }
 
-    /// The last lines, for an error: no control characters, at most [`TAIL_CHARS`].
-    pub(super) fn tail(&self) -> String {
-        let lines = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        let text: Vec<&str> = lines.iter().map(String::as_str).collect();
-        let text = text.join("\n");
-        let surplus = text.chars().count().saturating_sub(TAIL_CHARS);
-        let kept: String = text.chars().skip(surplus).collect();
-        if kept.is_empty() {
-            "(it wrote nothing)".to_owned()
-        } else {
-            kept
-        }
+    /// The same for an engine that died: its last lines are read even where all before could
+    /// not be.
+    pub(super) async fn finish_with_end(&mut self, limit: Duration) {
+        self.end.store(true, Ordering::Relaxed);
+        self.finish(limit).await;
+    }
+
+    /// What it said last and what that means, for an error.
+    pub(super) fn last_words(&self) -> LastWords {
+        self.heard.last_words()
     }
 }
 
 struct Writer {
     sink: Sink,
-    tail: Arc<Mutex<VecDeque<String>>>,
+    heard: Arc<Heard>,
     pending: Vec<u8>,
 }
 
 impl Writer {
     fn take(&mut self, line: &Line) {
-        let text = self.sink.redactor.clean(line);
-        if self.sink.file.is_some() {
+        let text = self.sink.clean(line);
+        self.note(&text);
+    }
+
+    fn note(&mut self, text: &str) {
+        if self.sink.is_open() {
             self.pending.extend_from_slice(text.as_bytes());
             self.pending.push(b'\n');
         }
-        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        if tail.len() >= KEPT_LINES {
-            tail.pop_front();
-        }
-        let printable = |c: &char| !c.is_control() || *c == '\t';
-        tail.push_back(text.chars().filter(printable).take(TAIL_CHARS).collect());
+        self.heard.take(text);
     }
 
-    /// A full disk ends the file, not the benchmark.
     async fn write(&mut self) {
-        let Some(file) = &mut self.sink.file else {
-            return;
-        };
-        let written = match file.write_all(&self.pending).await {
-            Ok(()) => file.flush().await,
-            Err(error) => Err(error),
-        };
+        self.sink.write(&self.pending).await;
         self.pending.clear();
-        if let Err(error) = written {
-            tracing::warn!(%error, "the engine's log is written no further");
-            self.sink.file = None;
+    }
+}
+
+/// Reads to the end or until we are told to stop; whether it was the end.
+async fn read_all<S: Stream<Item = Frame>>(
+    read: &impl Fn(Part) -> S,
+    sources: &mut Sources,
+    writer: &mut Writer,
+    stop: &CancellationToken,
+) -> bool {
+    let mut follow = true;
+    loop {
+        let since = sources.since();
+        let part = if follow {
+            Part::Follow(since)
+        } else {
+            Part::Rest(since)
+        };
+        let end = copy(read(part), sources, writer, stop).await;
+        sources.rewind();
+        match end {
+            End::Stopped => return false,
+            // Read once more, to its end; after that there is nothing more to come.
+            End::Over if follow => follow = false,
+            End::Over => return true,
+            End::Broken => tokio::select! {
+                () = tokio::time::sleep(AGAIN) => {}
+                () = stop.cancelled() => return false,
+            },
         }
     }
+}
+
+/// How a reading ended.
+enum End {
+    /// We are told to stop.
+    Stopped,
+    /// The daemon has no more, or no such container.
+    Over,
+    /// The connection broke.
+    Broken,
 }
 
 async fn copy(
@@ -188,13 +248,13 @@ async fn copy(
     sources: &mut Sources,
     writer: &mut Writer,
     stop: &CancellationToken,
-) {
+) -> End {
     let mut output = std::pin::pin!(output);
     let mut tick = tokio::time::interval(WRITE_EVERY);
     loop {
         let frame = tokio::select! {
             frame = output.next() => frame,
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return End::Stopped,
             _ = tick.tick() => {
                 writer.write().await;
                 continue;
@@ -204,9 +264,10 @@ async fn copy(
             Some(Ok(frame)) => sources.push(&frame),
             Some(Err(error)) => {
                 tracing::debug!(error = chain(&error), "the engine's log ends early");
-                return;
+                let answered = matches!(error, Error::DockerResponseServerError { .. });
+                return if answered { End::Over } else { End::Broken };
             }
-            None => return,
+            None => return End::Over,
         };
         for line in &lines {
             writer.take(line);
@@ -219,10 +280,10 @@ async fn copy(
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use std::{collections::VecDeque, path::Path};
 
     use super::*;
-    use crate::secret::Secret;
+    use crate::{secret::Secret, serve::ServeOptions};
 
     /// Frames as the daemon hands them out, one every second.
     fn frames(from: usize, texts: &[&'static str]) -> Vec<Frame> {
@@ -235,58 +296,100 @@ mod tests {
         texts.iter().enumerate().map(out).collect()
     }
 
-    fn sink(file: Option<File>) -> Sink {
-        Sink {
-            file,
-            redactor: Redactor::new(&Vec::from_iter(Secret::new("hf_secret"))),
-        }
+    async fn sink(file: Option<&Path>) -> Sink {
+        let mut options = ServeOptions::new("r");
+        options.log_file = file.map(Path::to_owned);
+        let told = Secret::new("hf_secret");
+        Sink::open(&options, told.iter()).await.unwrap()
     }
 
-    fn log(first: Vec<Frame>, again: Vec<Frame>, sink: Sink) -> Log {
-        Log::of(stream::iter(first), |_| stream::iter(again), sink)
+    type Reading = stream::BoxStream<'static, Frame>;
+
+    /// A log whose readings are these, one after the other; the last one has no more.
+    fn log(readings: Vec<Reading>, sink: Sink) -> Log {
+        let readings = Mutex::new(VecDeque::from(readings));
+        let next = move |_| {
+            let mut readings = readings.lock().unwrap();
+            readings
+                .pop_front()
+                .unwrap_or_else(|| stream::empty().boxed())
+        };
+        Log::of(next, sink, "/health")
+    }
+
+    fn of(frames: Vec<Frame>) -> Reading {
+        stream::iter(frames).boxed()
+    }
+
+    async fn said(mut log: Log) -> String {
+        log.finish(Duration::from_secs(5)).await;
+        log.last_words().log
     }
 
     #[tokio::test]
     async fn file_and_tail_hold_the_lines_without_secrets() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.log");
-        let sink = sink(Some(create(&path).await.unwrap()));
+        let sink = sink(Some(&path)).await;
         let texts = ["one hf_se", "cret\n", "\u{1b}[31mtwo\n", "three"];
-        let mut log = log(frames(0, &texts), frames(0, &texts), sink);
-        log.finish(Duration::from_secs(5)).await;
+        let again = of(frames(0, &texts));
+        let tail = said(log(vec![of(frames(0, &texts)), again], sink)).await;
         let written = std::fs::read_to_string(&path).unwrap();
         assert_eq!(written, "one ***\n\u{1b}[31mtwo\nthree\n");
-        assert_eq!(log.tail(), "one ***\n[31mtwo\nthree");
+        assert_eq!(tail, "one ***\n[31mtwo\nthree");
     }
 
     #[tokio::test]
     async fn what_the_follower_missed_is_read_afterwards() {
         let (seen, all) = (["one\n", "two\n"], ["two\n", "three\n", "dying words"]);
-        let mut log = log(frames(0, &seen), frames(1, &all), sink(None));
-        log.finish(Duration::from_secs(5)).await;
-        assert_eq!(log.tail(), "one\ntwo\nthree\ndying words");
+        let readings = vec![of(frames(0, &seen)), of(frames(1, &all))];
+        assert_eq!(
+            said(log(readings, sink(None).await)).await,
+            "one\ntwo\nthree\ndying words"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_broken_connection_is_read_on_where_it_was() {
+        let broken = || Err(std::io::Error::other("cut").into());
+        let mut first = frames(0, &["one\n", "half of "]);
+        first.push(broken());
+        let mut second = frames(1, &["half of ", "a line\n"]);
+        second.push(broken());
+        let third = frames(1, &["half of ", "a line\n", "three\n"]);
+        let last = frames(2, &["a line\n", "three\n"]);
+        let readings = vec![of(first), of(second), of(third), of(last)];
+        assert_eq!(
+            said(log(readings, sink(None).await)).await,
+            "one\nhalf of a line\nthree"
+        );
     }
 
     #[tokio::test]
     async fn an_endless_log_is_cut_off_and_kept() {
-        let output = stream::iter(frames(0, &["a\n"])).chain(stream::pending());
-        let mut log = Log::of(output, |_| stream::pending(), sink(None));
+        let endless = of(frames(0, &["a\n"])).chain(stream::pending()).boxed();
+        let mut log = log(vec![endless], sink(None).await);
         log.finish(Duration::from_millis(500)).await;
-        assert_eq!(log.tail(), "a");
+        assert_eq!(log.last_words().log, "a");
     }
 
     #[tokio::test]
-    async fn only_the_end_of_a_long_log_is_kept() {
-        let many = (0..500).map(|i| {
-            Ok(LogOutput::StdErr {
-                message: format!("2026-01-01T00:00:00.{i:09}Z line {i} {}\n", "x".repeat(60))
-                    .into(),
-            })
-        });
-        let mut log = log(many.collect(), Vec::new(), sink(None));
-        log.finish(Duration::from_secs(5)).await;
-        let tail = log.tail();
-        assert!(tail.chars().count() <= TAIL_CHARS && tail.contains("line 499"));
-        assert!(!tail.contains("line 400 "));
+    async fn a_pipe_is_heard_once() {
+        let pipe = stream::iter(frames(0, &["one\n", "two"]));
+        let log = Log::once(pipe, sink(None).await, "/health");
+        assert_eq!(said(log).await, "one\ntwo");
+    }
+
+    #[tokio::test]
+    async fn of_a_log_that_cannot_be_read_in_time_the_end_is_read() {
+        let behind = of(frames(0, &["one\n", "two\n"])).chain(stream::pending());
+        let end = frames(1, &["two\n", "dying words"]);
+        let mut log = log(vec![behind.boxed(), of(end)], sink(None).await);
+        log.finish_with_end(Duration::from_millis(300)).await;
+        let text = log.last_words().log;
+        assert_eq!(
+            text,
+            "one\ntwo\n[kitt: lines are missing here]\ndying words"
+        );
     }
 }

@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File},
     io::Read,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -36,6 +37,30 @@ pub(super) fn check(spec: &ContainerSpec) -> Result<(), ServeError> {
         check_file(mount, &file)?;
     }
     Ok(())
+}
+
+/// What an engine that runs as root needs beyond no capabilities at all, for mounts whose files
+/// are somebody else's: without these even root is bound to a file's mode (capabilities(7)).
+pub(super) fn capabilities(spec: &ContainerSpec) -> Vec<&'static str> {
+    let needs = |mount: &Mount| {
+        let named = spec.args.iter().filter_map(|text| below(text, mount));
+        let all = std::iter::once(mount.host.clone()).chain(named);
+        let mut found = all.filter_map(|path| fs::metadata(path).ok());
+        let needed = if mount.writable {
+            found.any(|one| one.uid() != 0 && one.mode() & 0o002 == 0)
+        } else {
+            found.any(|one| one.uid() != 0 && one.mode() & 0o004 == 0)
+        };
+        needed.then_some(if mount.writable {
+            "DAC_OVERRIDE"
+        } else {
+            "DAC_READ_SEARCH"
+        })
+    };
+    let mut all: Vec<&str> = spec.mounts.iter().filter_map(needs).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// The host path an argument means, when it lies below the mount.
@@ -85,20 +110,13 @@ mod tests {
 
     fn spec(host: &Path, file: &str) -> ContainerSpec {
         ContainerSpec {
-            image: ImageSource::RunningBinary,
-            entrypoint: Vec::new(),
             args: vec!["-m".into(), format!("/models/{file}"), "/models".into()],
-            env: std::collections::BTreeMap::new(),
-            port: 1,
             mounts: vec![Mount {
                 host: host.to_owned(),
                 container: "/models".into(),
                 writable: false,
             }],
-            gpus: Vec::new(),
-            memory: None,
-            cpuset: None,
-            shm: None,
+            ..ContainerSpec::new(ImageSource::RunningBinary, 1)
         }
     }
 
@@ -130,6 +148,26 @@ mod tests {
         fs::write(&blob, b"GGUF").unwrap();
         std::os::unix::fs::symlink(&blob, folder.path().join("a.gguf")).unwrap();
         assert!(refusal(&spec(folder.path(), "a.gguf")).contains("give the real path"));
+    }
+
+    #[test]
+    fn files_of_others_need_a_capability() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let folder = tempfile::tempdir().unwrap();
+        let mut spec = spec(folder.path(), "a.gguf");
+        let mut needs = |writable: bool, mode: u32| {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            for mount in &mut spec.mounts {
+                mount.writable = writable;
+            }
+            capabilities(&spec)
+        };
+        // Without root's rights the folder is another's already, as the container sees it.
+        let _root = chown(folder.path(), Some(65534), None);
+        assert_eq!(needs(true, 0o755), ["DAC_OVERRIDE"]);
+        assert_eq!(needs(true, 0o777), [""; 0]);
+        assert_eq!(needs(false, 0o755), [""; 0]);
+        assert_eq!(needs(false, 0o700), ["DAC_READ_SEARCH"]);
     }
 
     #[test]

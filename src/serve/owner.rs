@@ -1,5 +1,5 @@
-//! Whose container is it: the labels on everything made here, and what they say about whether
-//! the process that made it still lives.
+//! Whose is it: the labels on everything made here, and what they say about whether the process
+//! that made it still lives.
 //!
 //! A process is its number, its start time (field 22 of `/proc/PID/stat`, proc(5)), the kernel's
 //! boot id and its PID namespace; a number alone is reused within hours. When a container was
@@ -7,22 +7,40 @@
 
 use std::{collections::HashMap, fs, path::Path};
 
-use super::LABEL;
+use serde::{Deserialize, Serialize};
+
+use super::{LABEL, processes};
 
 /// Label: the run that made it.
 pub(super) const RUN: &str = "dev.kitt-action.run";
+/// Label: the GPUs it was given, joined by commas.
+pub(super) const GPUS: &str = "dev.kitt-action.gpus";
 const PID: &str = "dev.kitt-action.owner-pid";
 const START: &str = "dev.kitt-action.owner-start";
 const BOOT: &str = "dev.kitt-action.boot-id";
 const NAMESPACE: &str = "dev.kitt-action.pid-namespace";
+const EXPIRES: &str = "dev.kitt-action.expires-at";
+/// An engine runs no longer than so many hours, unless its owner can be seen to live.
+const MOST_HOURS: i64 = 24;
 
 /// A process, so that it cannot be mistaken for another one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Owner {
-    pid: u32,
-    start: String,
-    boot: String,
-    namespace: String,
+    pub(super) pid: u32,
+    pub(super) start: String,
+    pub(super) boot: String,
+    pub(super) namespace: String,
+}
+
+/// What can be said about an owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It runs.
+    Alive,
+    /// It has ended, or the machine was restarted since.
+    Dead,
+    /// It cannot be seen from here: another machine, another PID namespace, labels missing.
+    Unknown,
 }
 
 impl Owner {
@@ -41,6 +59,14 @@ impl Owner {
 
     /// The labels of what this process makes for a run.
     pub(super) fn labels(&self, run_id: &str) -> HashMap<String, String> {
+        let mut labels = self.identity(run_id);
+        let expires = jiff::Timestamp::now().as_second() + MOST_HOURS * 3600;
+        labels.insert(EXPIRES.to_owned(), expires.to_string());
+        labels
+    }
+
+    /// Those labels that say whose it is: nothing of another process has them all.
+    pub(super) fn identity(&self, run_id: &str) -> HashMap<String, String> {
         [
             (LABEL, "1"),
             (RUN, run_id),
@@ -53,51 +79,61 @@ impl Owner {
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
     }
+
+    fn of(labels: &HashMap<String, String>) -> Option<Self> {
+        let label = |key: &str| labels.get(key).cloned().unwrap_or_default();
+        Some(Self {
+            pid: label(PID).parse().ok()?,
+            start: label(START),
+            boot: label(BOOT),
+            namespace: label(NAMESPACE),
+        })
+    }
+
+    /// Whether it lives, seen from `here`. `alive` tells the start time of a living process of
+    /// this namespace.
+    pub(super) fn life(&self, here: &Self, alive: impl Fn(u32) -> Option<String>) -> Life {
+        if self.boot.is_empty() || here.boot.is_empty() {
+            return Life::Unknown;
+        }
+        if self.boot != here.boot {
+            return Life::Dead;
+        }
+        if self.namespace.is_empty() || self.namespace != here.namespace || self.start.is_empty() {
+            return Life::Unknown;
+        }
+        match alive(self.pid) {
+            Some(since) if since == self.start => Life::Alive,
+            Some(_) | None => Life::Dead,
+        }
+    }
 }
 
-/// Whether the process that made a thing with these labels is gone for certain. Doubt means no:
-/// labels missing, another PID namespace, a daemon on another machine (`local` is false).
-/// `alive` tells the start time of a living process of this namespace.
-pub(super) fn is_stale(
+/// Whether the owner of a thing with these labels lives. A daemon on another machine (`local` is
+/// false) proves nothing.
+pub(super) fn life(
     labels: &HashMap<String, String>,
     here: &Owner,
     local: bool,
     alive: impl Fn(u32) -> Option<String>,
-) -> bool {
-    let label = |key: &str| labels.get(key).map_or("", String::as_str);
-    let (boot, start) = (label(BOOT), label(START));
-    if label(LABEL) != "1" || !local || boot.is_empty() || here.boot.is_empty() {
-        return false;
+) -> Life {
+    match Owner::of(labels) {
+        Some(owner) if local => owner.life(here, alive),
+        Some(_) | None => Life::Unknown,
     }
-    if boot != here.boot {
-        return true;
-    }
-    if label(NAMESPACE).is_empty() || label(NAMESPACE) != here.namespace {
-        return false;
-    }
-    match label(PID).parse() {
-        Ok(pid) if !start.is_empty() => alive(pid).is_none_or(|since| since != start),
-        Ok(_) | Err(_) => false,
-    }
+}
+
+/// Whether a thing of a living or unknown owner has outlived its time. `now` in seconds of Unix
+/// time.
+pub(super) fn is_expired(labels: &HashMap<String, String>, now: i64) -> bool {
+    let expires = labels.get(EXPIRES).and_then(|text| text.parse().ok());
+    expires.is_some_and(|expires: i64| expires < now)
 }
 
 /// When the process of that number started, in clock ticks since boot; `None` when there is no
 /// such process or only its zombie.
 pub(super) fn alive_since(pid: u32) -> Option<String> {
-    start_of(&read(Path::new("/proc").join(pid.to_string()).join("stat")))
-}
-
-/// Field 22 of a `/proc/PID/stat` line. The command in field 2 may hold spaces and parentheses,
-/// so counting starts after the last one.
-fn start_of(stat: &str) -> Option<String> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
-    // Field 3 is gone; 22 is the 19th of what remains.
-    fields.nth(18).map(str::to_owned)
+    processes::find(pid).map(|process| process.start)
 }
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -120,24 +156,16 @@ mod tests {
     }
 
     #[test]
-    fn the_start_time_is_found_behind_a_hostile_command_name() {
-        // proc(5): pid (comm) state ppid … starttime is field 22.
-        let stat = "42 (a) S 1 ) b) S 1 42 42 0 -1 4194560 100 0 0 0 5 6 0 0 20 0 3 0 98765 1 2";
-        assert_eq!(start_of(stat).as_deref(), Some("98765"));
-        assert_eq!(start_of(&stat.replace("b) S", "b) Z")), None);
-        assert_eq!(start_of(""), None);
-    }
-
-    #[test]
     fn this_process_is_alive_under_its_own_start_time() {
         let owner = Owner::this_process();
         assert!(!owner.boot.is_empty() && owner.namespace.starts_with("pid:["));
         let labels = owner.labels("r");
-        assert!(!is_stale(&labels, &owner, true, alive_since));
+        assert_eq!(life(&labels, &owner, true, alive_since), Life::Alive);
+        assert!(owner.identity("r").iter().all(|(k, v)| labels[k] == *v));
     }
 
     #[test]
-    fn only_certain_death_is_stale() {
+    fn death_is_told_from_doubt() {
         let owner = here();
         let labels = owner.labels("r");
         let with = |key: &str, value: &str| {
@@ -147,18 +175,25 @@ mod tests {
         };
         let same = |_| Some("777".to_owned());
         let reused = |_| Some("778".to_owned());
-        assert!(!is_stale(&labels, &owner, true, same));
-        assert!(is_stale(&labels, &owner, true, |_| None));
-        assert!(is_stale(&labels, &owner, true, reused));
-        assert!(is_stale(&with(BOOT, "b0"), &owner, true, same));
-        // In doubt it stays.
-        assert!(!is_stale(&labels, &owner, false, |_| None));
-        assert!(!is_stale(&with(NAMESPACE, "pid:[2]"), &owner, true, |_| {
-            None
-        }));
-        assert!(!is_stale(&with(PID, "x"), &owner, true, |_| None));
-        assert!(!is_stale(&with(START, ""), &owner, true, |_| None));
-        assert!(!is_stale(&with(LABEL, "0"), &owner, true, |_| None));
-        assert!(!is_stale(&HashMap::new(), &owner, true, |_| None));
+        let none = |_| None;
+        assert_eq!(life(&labels, &owner, true, same), Life::Alive);
+        assert_eq!(life(&labels, &owner, true, none), Life::Dead);
+        assert_eq!(life(&labels, &owner, true, reused), Life::Dead);
+        assert_eq!(life(&with(BOOT, "b0"), &owner, true, same), Life::Dead);
+        assert_eq!(life(&labels, &owner, false, none), Life::Unknown);
+        for (key, value) in [(NAMESPACE, "pid:[2]"), (PID, "x"), (START, ""), (BOOT, "")] {
+            let labels = with(key, value);
+            assert_eq!(life(&labels, &owner, true, none), Life::Unknown, "{key}");
+        }
+        assert_eq!(life(&HashMap::new(), &owner, true, none), Life::Unknown);
+    }
+
+    #[test]
+    fn a_day_later_it_has_expired() {
+        let labels = here().labels("r");
+        let now = jiff::Timestamp::now().as_second();
+        assert!(!is_expired(&labels, now + 23 * 3600));
+        assert!(is_expired(&labels, now + 25 * 3600));
+        assert!(!is_expired(&HashMap::new(), i64::MAX));
     }
 }

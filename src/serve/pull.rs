@@ -1,113 +1,247 @@
-//! Pulling an image: progress through tracing, an idle limit, a few attempts where another one
-//! may help. Dropping the future cancels the pull on the daemon.
-//!
-//! Only public images: credentials of registries are not sent yet.
+//! Pulling an image: with the credentials Docker knows, progress in the log, limits on silence,
+//! and a few attempts where another one may help. Dropping the future cancels the pull on the
+//! daemon.
 
 use std::{
-    collections::HashMap,
+    pin::Pin,
     time::{Duration, Instant},
 };
 
-use bollard::{models::CreateImageInfo, query_parameters::CreateImageOptionsBuilder};
-
+use bollard::{
+    auth::DockerCredentials, errors::Error, models::CreateImageInfo,
+    query_parameters::CreateImageOptionsBuilder,
+};
 use futures_util::{Stream, StreamExt};
 
 use super::{
     ServeError,
+    credentials::Found,
     docker::{Daemon, chain},
+    pull_failure::PullFailure,
+    pull_progress::{Progress, size},
 };
+use crate::{ids::ImageRef, secret::Secret};
 
-/// A registry that sends nothing for so long is given up. Unpacking a large layer is silent
-/// for minutes on slow disks.
-const IDLE: Duration = Duration::from_mins(10);
-const REPORT_EVERY: Duration = Duration::from_secs(10);
-const ATTEMPTS: u32 = 3;
-/// Answers that stay the same however often one asks.
-const FINAL: [&str; 8] = [
-    "manifest unknown",
-    "not found",
-    "denied",
-    "unauthorized",
-    "no basic auth credentials",
-    "invalid reference",
-    "no space left",
-    "no matching manifest",
-];
+/// Limits of a pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PullLimits {
+    /// Silence while bytes should arrive.
+    pub fetching: Duration,
+    /// Silence while layers are unpacked (large ones take minutes on slow disks) or wait for
+    /// other pulls.
+    pub unpacking: Duration,
+    /// Attempts, the first one included.
+    pub attempts: u32,
+    /// Before the second attempt; twice as long before each further one.
+    pub pause: Duration,
+    /// Between two lines of progress.
+    pub report: Duration,
+}
 
-/// Pulls `name`, which carries a tag or digest.
-pub(super) async fn pull(daemon: &Daemon, name: &str) -> Result<(), ServeError> {
+impl Default for PullLimits {
+    fn default() -> Self {
+        Self {
+            fetching: Duration::from_mins(1),
+            unpacking: Duration::from_mins(10),
+            attempts: 3,
+            pause: Duration::from_secs(3),
+            report: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why an attempt failed.
+struct Failed {
+    kind: PullFailure,
+    words: String,
+}
+
+/// Pulls the image, which has a tag or a digest: a repository alone would be pulled with all its
+/// tags.
+pub(super) async fn pull(
+    daemon: &Daemon,
+    image: &ImageRef,
+    found: &Found,
+    limits: &PullLimits,
+) -> Result<(), ServeError> {
+    for problem in &found.problems {
+        tracing::warn!("{problem}");
+    }
+    let source = found
+        .credentials
+        .as_ref()
+        .map(|(_, source)| source.as_str());
+    let known = source.unwrap_or("no credentials");
+    tracing::info!("pulling {image} from {} ({known})", image.registry());
     let mut attempt = 1;
     loop {
-        tracing::info!(image = name, attempt, "pulling");
-        let options = CreateImageOptionsBuilder::new().from_image(name).build();
-        let answer = daemon.docker.create_image(Some(options), None, None);
-        let mut progress = Progress::new(name);
-        match drain(answer, IDLE, |info| progress.take(info)).await {
+        let credentials = found.credentials.as_ref().map(|(found, _)| found.clone());
+        let failed = match once(daemon, image, credentials, limits).await {
             Ok(()) => return Ok(()),
-            Err(detail) if attempt >= ATTEMPTS || is_final(&detail) => {
-                return Err(ServeError::Image {
-                    image: name.to_owned(),
-                    detail,
-                });
-            }
-            Err(detail) => tracing::warn!(image = name, attempt, detail, "pull failed, once more"),
+            Err(failed) => failed,
+        };
+        let words = cleaned(&failed.words, &found.secrets());
+        if attempt >= limits.attempts || !failed.kind.may_pass() {
+            return Err(ServeError::Pull {
+                image: image.to_string(),
+                registry: image.registry().to_owned(),
+                failure: failed.kind,
+                attempts: attempt,
+                words: explained(words, failed.kind, found),
+            });
         }
-        tokio::time::sleep(Duration::from_secs(1 << attempt)).await;
+        let pause = pause(limits.pause, attempt, rand::random());
+        tracing::warn!(
+            "pulling {image}: {} ({words}); once more in {:.1} s",
+            failed.kind,
+            pause.as_secs_f64()
+        );
+        tokio::time::sleep(pause).await;
         attempt += 1;
     }
 }
 
-fn is_final(detail: &str) -> bool {
-    let detail = detail.to_ascii_lowercase();
-    FINAL.iter().any(|text| detail.contains(text))
+/// Twice as long each time, and by chance between half of that and all of it, so that the jobs
+/// of one outage do not come back together. `chance` is in [0, 1).
+fn pause(first: Duration, attempt: u32, chance: f64) -> Duration {
+    let doubled = first.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)));
+    doubled.mul_f64(0.5 + chance / 2.0)
 }
 
-/// Bytes per layer; the daemon reports layers one by one and out of order.
-struct Progress<'a> {
-    image: &'a str,
-    layers: HashMap<String, (i64, i64)>,
-    reported: Instant,
+fn cleaned(words: &str, secrets: &[Secret]) -> String {
+    secrets
+        .iter()
+        .fold(words.to_owned(), |words, secret| secret.redact(&words))
 }
 
-impl<'a> Progress<'a> {
-    fn new(image: &'a str) -> Self {
+/// The daemon's words; where credentials matter, also which were sent and why no others.
+fn explained(words: String, kind: PullFailure, found: &Found) -> String {
+    if !matches!(kind, PullFailure::Unauthorized | PullFailure::Denied) {
+        return words;
+    }
+    let sent = match &found.credentials {
+        Some((_, source)) => format!("from {source}"),
+        None => "none".to_owned(),
+    };
+    let problems = found.problems.iter().map(|problem| format!(", {problem}"));
+    format!(
+        "{words}; credentials: {sent}{}",
+        problems.collect::<String>()
+    )
+}
+
+async fn once(
+    daemon: &Daemon,
+    image: &ImageRef,
+    credentials: Option<DockerCredentials>,
+    limits: &PullLimits,
+) -> Result<(), Failed> {
+    let options = CreateImageOptionsBuilder::new()
+        .from_image(image.as_str())
+        .build();
+    let begin = Instant::now();
+    let answer = daemon.docker.create_image(Some(options), None, credentials);
+    let mut report = Report::new(image, limits.report);
+    follow(Box::pin(answer), limits, &mut report).await?;
+    let (bytes, _) = report.progress.bytes();
+    let seconds = begin.elapsed().as_secs_f64();
+    tracing::info!("pulled {image}: {} in {seconds:.1} s", size(bytes));
+    Ok(())
+}
+
+type Messages<'a> = Pin<Box<dyn Stream<Item = Result<CreateImageInfo, Error>> + Send + 'a>>;
+
+/// Reads the daemon's messages to their end. Lines of progress come also while it is silent.
+async fn follow(
+    mut answer: Messages<'_>,
+    limits: &PullLimits,
+    report: &mut Report<'_>,
+) -> Result<(), Failed> {
+    let mut heard = Instant::now();
+    loop {
+        let patience = report.progress.patience(limits.fetching, limits.unpacking);
+        let left = patience.saturating_sub(heard.elapsed());
+        match tokio::time::timeout(left.min(limits.report), answer.next()).await {
+            Ok(Some(Ok(info))) => {
+                heard = Instant::now();
+                report.progress.take(info);
+            }
+            Ok(Some(Err(error))) => return Err(failed(&error)),
+            Ok(None) => return Ok(()),
+            Err(_) if heard.elapsed() >= patience => {
+                return Err(Failed {
+                    kind: PullFailure::Stalled(patience),
+                    words: format!("it stood at {}", report.progress.text()),
+                });
+            }
+            Err(_) => {}
+        }
+        report.tell(heard.elapsed());
+    }
+}
+
+/// Errors in a daemon's answer are the registry's or its own; all others are about the
+/// connection to the daemon.
+fn failed(error: &Error) -> Failed {
+    if let Error::DockerResponseServerError { message: words, .. }
+    | Error::DockerStreamError { error: words } = error
+    {
+        return Failed {
+            kind: PullFailure::of(words),
+            words: words.clone(),
+        };
+    }
+    Failed {
+        kind: PullFailure::Daemon,
+        words: chain(error),
+    }
+}
+
+/// Progress and when it was last told.
+struct Report<'a> {
+    image: &'a ImageRef,
+    progress: Progress,
+    every: Duration,
+    told: Instant,
+}
+
+impl<'a> Report<'a> {
+    fn new(image: &'a ImageRef, every: Duration) -> Self {
         Self {
             image,
-            layers: HashMap::new(),
-            reported: Instant::now(),
+            progress: Progress::default(),
+            every,
+            told: Instant::now(),
         }
     }
 
-    fn take(&mut self, info: CreateImageInfo) {
-        let downloading = info.status.as_deref() == Some("Downloading");
-        if let (true, Some(id), Some(detail)) = (downloading, info.id, info.progress_detail) {
-            let bytes = (detail.current.unwrap_or(0), detail.total.unwrap_or(0));
-            self.layers.insert(id, bytes);
+    fn tell(&mut self, silent: Duration) {
+        if self.told.elapsed() < self.every {
+            return;
         }
-        if self.reported.elapsed() >= REPORT_EVERY {
-            self.reported = Instant::now();
-            let (done, total) = self.sum();
-            tracing::info!(image = self.image, done, total, "pulling, bytes");
+        self.told = Instant::now();
+        let text = self.progress.text();
+        if silent >= self.every {
+            let silent = silent.as_secs_f64();
+            tracing::info!(
+                "pulling {}: {text}, nothing new for {silent:.0} s",
+                self.image
+            );
+        } else {
+            tracing::info!("pulling {}: {text}", self.image);
         }
-    }
-
-    fn sum(&self) -> (i64, i64) {
-        self.layers.values().fold((0, 0), |(done, total), layer| {
-            (done.saturating_add(layer.0), total.saturating_add(layer.1))
-        })
     }
 }
 
-/// Reads the daemon's progress to its end. An error is a sentence.
+/// Reads the daemon's messages about an import to their end. An error is a sentence.
 pub(super) async fn drain(
-    answer: impl Stream<Item = Result<CreateImageInfo, bollard::errors::Error>>,
+    answer: impl Stream<Item = Result<CreateImageInfo, Error>>,
     idle: Duration,
-    mut each: impl FnMut(CreateImageInfo),
 ) -> Result<(), String> {
     let mut answer = std::pin::pin!(answer);
     loop {
         match tokio::time::timeout(idle, answer.next()).await {
-            Ok(Some(Ok(info))) => each(info),
+            Ok(Some(Ok(_))) => {}
             Ok(Some(Err(error))) => return Err(chain(&error)),
             Ok(None) => return Ok(()),
             Err(_) => return Err(format!("the daemon said nothing for {idle:?}")),
@@ -117,41 +251,52 @@ pub(super) async fn drain(
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::ProgressDetail;
-
     use super::*;
 
     #[test]
-    fn only_what_may_change_is_tried_again() {
-        for text in [
-            "Docker responded with status code 500: manifest unknown",
-            "pull access denied for x, repository does not exist",
-            "Get https://r/v2/: no basic auth credentials",
-        ] {
-            assert!(is_final(text), "{text}");
-        }
-        assert!(!is_final(
-            "dial tcp 127.0.0.1:1: connect: connection refused"
-        ));
-        assert!(!is_final("net/http: TLS handshake timeout"));
+    fn pauses_double_and_vary_by_half() {
+        let first = Duration::from_secs(2);
+        assert_eq!(pause(first, 1, 0.0), Duration::from_secs(1));
+        assert_eq!(pause(first, 2, 0.0), Duration::from_secs(2));
+        assert_eq!(pause(first, 2, 0.5), Duration::from_secs(3));
     }
 
     #[test]
-    fn layers_are_summed_not_counted_twice() {
-        let mut progress = Progress::new("x");
-        let line = |id: &str, current, status: &str| CreateImageInfo {
-            id: Some(id.into()),
-            status: Some(status.into()),
-            progress_detail: Some(ProgressDetail {
-                current: Some(current),
-                total: Some(10),
-            }),
-            ..CreateImageInfo::default()
+    fn words_hold_no_secret_and_say_which_credentials_were_sent() {
+        let secret = Secret::new("s3cret").unwrap();
+        assert_eq!(cleaned("bad s3cret!", &[secret]), "bad ***!");
+        let mut found = Found::default();
+        found.problems.push("the helper is ill".to_owned());
+        let words = |kind| explained("no".to_owned(), kind, &found);
+        assert_eq!(words(PullFailure::Network), "no");
+        assert_eq!(
+            words(PullFailure::Unauthorized),
+            "no; credentials: none, the helper is ill"
+        );
+    }
+
+    #[tokio::test]
+    async fn silence_has_its_limits() {
+        let image: ImageRef = "r.io/x:1".parse().unwrap();
+        let limits = PullLimits {
+            fetching: Duration::from_millis(30),
+            report: Duration::from_millis(10),
+            ..PullLimits::default()
         };
-        progress.take(line("a", 3, "Downloading"));
-        progress.take(line("a", 7, "Downloading"));
-        progress.take(line("b", 1, "Downloading"));
-        progress.take(line("b", 9, "Extracting"));
-        assert_eq!(progress.sum(), (8, 20));
+        let mut report = Report::new(&image, limits.report);
+        let silent = futures_util::stream::pending().boxed();
+        let outcome = follow(silent, &limits, &mut report).await;
+        let kind = outcome.map_err(|failed| failed.kind);
+        assert_eq!(kind, Err(PullFailure::Stalled(limits.fetching)));
+    }
+
+    #[test]
+    fn a_broken_connection_is_not_the_registry_s() {
+        let cut = failed(&std::io::Error::other("end of file, 401").into());
+        assert_eq!(cut.kind, PullFailure::Daemon);
+        let said = failed(&Error::DockerStreamError {
+            error: "no space left on device".to_owned(),
+        });
+        assert_eq!(said.kind, PullFailure::DiskFull);
     }
 }

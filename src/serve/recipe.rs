@@ -4,14 +4,19 @@
 //! fail instead of creating folders, dropped capabilities, no restart, no health checks of the
 //! image's own (they would be load during a measurement).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, DeviceRequest, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
-    MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, DeviceRequest, HealthConfig, HostConfig,
+    HostConfigLogConfig, Mount, MountType, PortBinding, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 
-use crate::{engine::ContainerSpec, units::Bytes};
+use super::{amd, refusal::Again};
+use crate::{
+    engine::{ContainerSpec, GpuSet},
+    units::Bytes,
+};
 
 /// The longest run id that goes into a name.
 const NAME_PART: usize = 40;
@@ -21,8 +26,26 @@ const NAME_PART: usize = 40;
 pub(super) enum GpuAccess {
     /// A device request, as `docker run --gpus` makes it: NVIDIA's toolkit as a runtime hook.
     Request,
-    /// The Container Device Interface: daemons with its specifications and without the runtime.
+    /// The Container Device Interface: daemons with its specifications and without the hook.
     Cdi,
+}
+
+/// Everything a container is made of.
+#[derive(Debug, Clone)]
+pub(super) struct Recipe {
+    pub(super) spec: ContainerSpec,
+    /// The image on the daemon.
+    pub(super) image: String,
+    pub(super) labels: HashMap<String, String>,
+    /// The network it is in alone; `None` is the daemon's default one.
+    pub(super) network: Option<String>,
+    /// What AMD's GPUs need.
+    pub(super) amd: amd::Devices,
+    /// Capabilities beyond the specification's, for what is mounted.
+    pub(super) capabilities: Vec<&'static str>,
+    pub(super) gpus: GpuAccess,
+    /// Whether limits of processes are set.
+    pub(super) ulimits: bool,
 }
 
 /// The container's name: the same for the same run, process and count. Letters that Docker does
@@ -38,58 +61,170 @@ pub(super) fn port_key(port: u16) -> String {
     format!("{port}/tcp")
 }
 
-/// The whole request.
-pub(super) fn body(
-    spec: &ContainerSpec,
-    image: &str,
-    labels: HashMap<String, String>,
-    gpus: GpuAccess,
-) -> ContainerCreateBody {
-    let env = spec.env.iter().map(|(key, value)| format!("{key}={value}"));
-    ContainerCreateBody {
-        image: Some(image.to_owned()),
-        entrypoint: (!spec.entrypoint.is_empty()).then(|| spec.entrypoint.clone()),
-        cmd: Some(spec.args.clone()),
-        env: Some(env.collect()),
-        labels: Some(labels),
-        exposed_ports: Some(vec![port_key(spec.port)]),
-        healthcheck: Some(HealthConfig {
-            test: Some(vec!["NONE".to_owned()]),
-            ..HealthConfig::default()
-        }),
-        host_config: Some(host(spec, gpus)),
-        ..ContainerCreateBody::default()
+impl Recipe {
+    /// The plain one: a device request for GPUs, every limit.
+    pub(super) fn new(spec: ContainerSpec, image: String, labels: HashMap<String, String>) -> Self {
+        Self {
+            spec,
+            image,
+            labels,
+            network: None,
+            amd: amd::Devices::default(),
+            capabilities: Vec::new(),
+            gpus: GpuAccess::Request,
+            ulimits: true,
+        }
     }
-}
 
-fn host(spec: &ContainerSpec, gpus: GpuAccess) -> HostConfig {
-    let loopback = PortBinding {
-        host_ip: Some("127.0.0.1".to_owned()),
-        // The kernel chooses: two runs on one host never collide.
-        host_port: Some("0".to_owned()),
-    };
-    let memory = spec.memory.map(bytes);
-    HostConfig {
-        port_bindings: Some([(port_key(spec.port), Some(vec![loopback]))].into()),
-        mounts: Some(spec.mounts.iter().map(mount).collect()),
-        device_requests: devices(&spec.gpus, gpus),
-        memory,
-        // The same as the memory: no swap, so that a limit is a limit.
-        memory_swap: memory,
-        cpuset_cpus: spec.cpuset.clone(),
-        shm_size: spec.shm.map(bytes),
-        cap_drop: Some(vec!["ALL".to_owned()]),
-        security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
-        // A small init as process 1: it passes signals on and reaps zombies.
-        init: Some(true),
-        // A dead container is asked for its last words.
-        auto_remove: Some(false),
-        restart_policy: Some(RestartPolicy {
-            name: Some(RestartPolicyNameEnum::NO),
-            maximum_retry_count: None,
-        }),
-        log_config: Some(log_rotation()),
-        ..HostConfig::default()
+    /// The recipe of a second try, unless this one is that already.
+    pub(super) fn after(&self, again: Again) -> Option<Self> {
+        let mut next = self.clone();
+        match again {
+            Again::Cdi if self.gpus == GpuAccess::Request => next.gpus = GpuAccess::Cdi,
+            Again::WithoutUlimits if self.ulimits => next.ulimits = false,
+            // The port is the daemon's choice anyway.
+            Again::OtherPort => {}
+            Again::Cdi | Again::WithoutUlimits => return None,
+        }
+        Some(next)
+    }
+
+    /// The whole request.
+    pub(super) fn body(&self) -> ContainerCreateBody {
+        let spec = &self.spec;
+        ContainerCreateBody {
+            image: Some(self.image.clone()),
+            entrypoint: (!spec.entrypoint.is_empty()).then(|| spec.entrypoint.clone()),
+            cmd: Some(spec.args.clone()),
+            env: Some(self.env()),
+            labels: Some(self.labels.clone()),
+            exposed_ports: Some(vec![port_key(spec.port)]),
+            healthcheck: Some(HealthConfig {
+                test: Some(vec!["NONE".to_owned()]),
+                ..HealthConfig::default()
+            }),
+            host_config: Some(self.host()),
+            ..ContainerCreateBody::default()
+        }
+    }
+
+    /// The specification's environment, after what the GPUs ask for: who set it knows better.
+    fn env(&self) -> Vec<String> {
+        let mut all = BTreeMap::new();
+        match &self.spec.gpus {
+            // Images made for CUDA ask for every GPU, and a host may hand them out unasked.
+            GpuSet::None => {
+                all.insert("NVIDIA_VISIBLE_DEVICES", "void".to_owned());
+            }
+            GpuSet::Nvidia(_) => {}
+            GpuSet::Amd(_) => {
+                if let Some(count) = self.amd.chosen {
+                    // Only the chosen nodes are inside, where ROCm counts them from 0.
+                    let numbers: Vec<String> = (0..count).map(|at| at.to_string()).collect();
+                    let numbers = numbers.join(",");
+                    all.insert("ROCR_VISIBLE_DEVICES", numbers.clone());
+                    all.insert("HIP_VISIBLE_DEVICES", numbers);
+                }
+            }
+        }
+        let own = self.spec.env.iter();
+        all.extend(own.map(|(key, value)| (key.as_str(), value.clone())));
+        let hidden = self.spec.secrets.iter();
+        all.extend(hidden.map(|(key, value)| (key.as_str(), value.expose().to_owned())));
+        all.into_iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect()
+    }
+
+    fn host(&self) -> HostConfig {
+        let spec = &self.spec;
+        let memory = spec.memory.map(bytes);
+        let some = |capabilities: Vec<String>| (!capabilities.is_empty()).then_some(capabilities);
+        HostConfig {
+            port_bindings: self.ports(),
+            network_mode: self.network.clone(),
+            mounts: Some(spec.mounts.iter().map(mount).collect()),
+            device_requests: requests(&spec.gpus, self.gpus),
+            devices: self.devices(),
+            group_add: self.groups(),
+            memory,
+            // The same as the memory: no swap, so that a limit is a limit.
+            memory_swap: memory,
+            cpuset_cpus: spec.cpuset.clone(),
+            shm_size: spec.shm.map(bytes),
+            ulimits: self.limits(),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            cap_add: some(self.added()),
+            security_opt: Some(self.security()),
+            // A small init as process 1: it passes signals on and reaps zombies.
+            init: Some(true),
+            // A dead container is asked for its last words.
+            auto_remove: Some(false),
+            restart_policy: Some(RestartPolicy {
+                name: Some(RestartPolicyNameEnum::NO),
+                maximum_retry_count: None,
+            }),
+            log_config: Some(log_rotation()),
+            ..HostConfig::default()
+        }
+    }
+
+    /// On this host's loopback alone; a network without a way out publishes nothing.
+    fn ports(&self) -> Option<HashMap<String, Option<Vec<PortBinding>>>> {
+        let loopback = PortBinding {
+            host_ip: Some("127.0.0.1".to_owned()),
+            // The daemon chooses: two runs on one host never collide.
+            host_port: Some("0".to_owned()),
+        };
+        (!self.spec.offline).then(|| [(port_key(self.spec.port), Some(vec![loopback]))].into())
+    }
+
+    fn devices(&self) -> Option<Vec<DeviceMapping>> {
+        let mapping = |node: &String| DeviceMapping {
+            path_on_host: Some(node.clone()),
+            path_in_container: Some(node.clone()),
+            cgroup_permissions: Some("rw".to_owned()),
+        };
+        let amd = matches!(self.spec.gpus, GpuSet::Amd(_));
+        amd.then(|| self.amd.nodes.iter().map(mapping).collect())
+    }
+
+    fn groups(&self) -> Option<Vec<String>> {
+        let amd = matches!(self.spec.gpus, GpuSet::Amd(_)) && !self.amd.groups.is_empty();
+        amd.then(|| self.amd.groups.iter().map(u32::to_string).collect())
+    }
+
+    fn limits(&self) -> Option<Vec<ResourcesUlimits>> {
+        let limit = |limit: &crate::engine::Ulimit| ResourcesUlimits {
+            name: Some(limit.name.to_owned()),
+            soft: Some(limit.value),
+            hard: Some(limit.value),
+        };
+        let wanted = self.ulimits && !self.spec.ulimits.is_empty();
+        wanted.then(|| self.spec.ulimits.iter().map(limit).collect())
+    }
+
+    fn added(&self) -> Vec<String> {
+        let mounts = self.capabilities.iter().map(|name| (*name).to_owned());
+        let mut all: Vec<String> = self
+            .spec
+            .capabilities
+            .iter()
+            .cloned()
+            .chain(mounts)
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// `ROCm` maps memory with calls that Docker's filter forbids.
+    fn security(&self) -> Vec<String> {
+        let mut all = vec!["no-new-privileges:true".to_owned()];
+        if self.spec.unfiltered || matches!(self.spec.gpus, GpuSet::Amd(_)) {
+            all.push("seccomp=unconfined".to_owned());
+        }
+        all
     }
 }
 
@@ -109,13 +244,13 @@ fn mount(mount: &crate::engine::Mount) -> Mount {
 }
 
 /// Always UUIDs: the driver and CUDA number the same GPUs differently.
-fn devices(gpus: &[String], access: GpuAccess) -> Option<Vec<DeviceRequest>> {
-    if gpus.is_empty() {
+fn requests(gpus: &GpuSet, access: GpuAccess) -> Option<Vec<DeviceRequest>> {
+    let GpuSet::Nvidia(gpus) = gpus else {
         return None;
-    }
+    };
     let request = match access {
         GpuAccess::Request => DeviceRequest {
-            device_ids: Some(gpus.to_vec()),
+            device_ids: Some(gpus.clone()),
             capabilities: Some(vec![vec!["gpu".to_owned()]]),
             ..DeviceRequest::default()
         },
@@ -144,65 +279,103 @@ fn log_rotation() -> HostConfigLogConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::ImageSource;
+    use crate::{
+        engine::{ImageSource, Ulimit},
+        secret::Secret,
+    };
 
     fn spec() -> ContainerSpec {
         ContainerSpec {
-            image: ImageSource::RunningBinary,
-            entrypoint: Vec::new(),
             args: vec!["-m".into(), "$(id)".into()],
             env: [("A".to_owned(), "b c".to_owned())].into(),
-            port: 8080,
             mounts: vec![crate::engine::Mount {
                 host: "/srv/models".into(),
                 container: "/models".into(),
                 writable: false,
             }],
-            gpus: vec!["GPU-1".into()],
+            gpus: GpuSet::Nvidia(vec!["GPU-1".into(), "MIG-2".into()]),
             memory: Some(Bytes(64 << 20)),
             cpuset: Some("0-1".into()),
-            shm: None,
+            shm: Some(Bytes(16 << 30)),
+            secrets: [("HF_TOKEN".to_owned(), Secret::new("hf_x").unwrap())].into(),
+            ulimits: vec![Ulimit {
+                name: "memlock",
+                value: -1,
+            }],
+            ..ContainerSpec::new(ImageSource::RunningBinary, 8080)
         }
     }
 
-    #[test]
-    fn the_request_holds_every_decision() {
-        let body = body(&spec(), "a:b", HashMap::new(), GpuAccess::Request);
-        let json = serde_json::to_value(&body).unwrap();
-        assert_eq!(json["Cmd"], serde_json::json!(["-m", "$(id)"]));
-        assert_eq!(json["Env"], serde_json::json!(["A=b c"]));
-        assert_eq!(json["Healthcheck"]["Test"], serde_json::json!(["NONE"]));
-        assert!(json.get("Entrypoint").is_none());
-        let host = &json["HostConfig"];
-        assert_eq!(
-            host["PortBindings"]["8080/tcp"],
-            serde_json::json!([{"HostIp": "127.0.0.1", "HostPort": "0"}])
-        );
-        assert_eq!(host["CapDrop"], serde_json::json!(["ALL"]));
-        assert_eq!(
-            host["SecurityOpt"],
-            serde_json::json!(["no-new-privileges:true"])
-        );
-        assert_eq!(host["Memory"], 64 << 20);
-        assert_eq!(host["MemorySwap"], 64 << 20);
-        assert_eq!(host["CpusetCpus"], "0-1");
-        assert_eq!(host["AutoRemove"], false);
-        assert_eq!(host["RestartPolicy"]["Name"], "no");
-        assert_eq!(host["Mounts"][0]["ReadOnly"], true);
-        assert!(host.get("Binds").is_none() && host.get("Privileged").is_none());
-        assert_eq!(
-            host["DeviceRequests"][0]["DeviceIDs"],
-            serde_json::json!(["GPU-1"])
-        );
-        assert_eq!(host["LogConfig"]["Config"]["max-size"], "50m");
+    fn recipe(spec: ContainerSpec) -> Recipe {
+        let labels = [("dev.kitt-action.managed".to_owned(), "1".to_owned())];
+        Recipe::new(spec, "a:b".to_owned(), labels.into())
+    }
+
+    fn json(recipe: &Recipe) -> String {
+        let value = serde_json::to_value(recipe.body()).unwrap();
+        serde_json::to_string_pretty(&value).unwrap()
     }
 
     #[test]
-    fn gpus_by_cdi_or_none_at_all() {
-        let cdi = devices(&["GPU-1".into()], GpuAccess::Cdi).unwrap();
-        assert_eq!(cdi[0].driver.as_deref(), Some("cdi"));
-        assert_eq!(cdi[0].device_ids, Some(vec!["nvidia.com/gpu=GPU-1".into()]));
-        assert_eq!(devices(&[], GpuAccess::Request), None);
+    fn nvidia_by_request() {
+        insta::assert_snapshot!(json(&recipe(spec())));
+    }
+
+    #[test]
+    fn nvidia_by_device_specifications_and_without_limits() {
+        let first = recipe(spec());
+        let second = first.after(Again::Cdi).unwrap();
+        assert_eq!(second.after(Again::Cdi).map(|_| ()), None);
+        let third = second.after(Again::WithoutUlimits).unwrap();
+        assert_eq!(third.after(Again::WithoutUlimits).map(|_| ()), None);
+        insta::assert_snapshot!(json(&third));
+    }
+
+    #[test]
+    fn amd_by_device_nodes() {
+        let recipe = Recipe {
+            amd: amd::Devices {
+                nodes: vec!["/dev/kfd".into(), "/dev/dri/renderD129".into()],
+                groups: vec![44, 109],
+                chosen: Some(1),
+            },
+            ..recipe(ContainerSpec {
+                gpus: GpuSet::Amd(vec![1]),
+                ulimits: Vec::new(),
+                ..spec()
+            })
+        };
+        insta::assert_snapshot!(json(&recipe));
+    }
+
+    #[test]
+    fn offline_without_a_gpu() {
+        let recipe = Recipe {
+            network: Some("kitt-r-1-0".into()),
+            capabilities: vec!["DAC_OVERRIDE"],
+            ..recipe(ContainerSpec {
+                entrypoint: vec!["/serve".into()],
+                gpus: GpuSet::None,
+                ulimits: Vec::new(),
+                secrets: BTreeMap::new(),
+                capabilities: vec!["SYS_NICE".into()],
+                unfiltered: true,
+                offline: true,
+                memory: None,
+                ..spec()
+            })
+        };
+        insta::assert_snapshot!(json(&recipe));
+    }
+
+    #[test]
+    fn who_sets_a_variable_knows_better() {
+        let key = "NVIDIA_VISIBLE_DEVICES".to_owned();
+        let mut spec = spec();
+        spec.gpus = GpuSet::None;
+        assert!(recipe(spec.clone()).env().contains(&format!("{key}=void")));
+        spec.env.insert(key.clone(), "all".to_owned());
+        assert!(recipe(spec).env().contains(&format!("{key}=all")));
     }
 
     #[test]

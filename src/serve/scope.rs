@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
-    Endpoint, EngineFacts, ServeError, ServeOptions, container::Exit, engine_container,
-    ready::Probe,
+    Endpoint, EngineFacts, LastWords, Runs, ServeError, ServeOptions, container::Exit,
+    custody::Custody, engine_container, native, ready::Probe,
 };
 use crate::{
     engine::{ApiTraits, LaunchSpec, SimSpec, Target},
@@ -29,9 +29,12 @@ const GRACE: Duration = Duration::from_secs(1);
 /// engine: on success, error, timeout and cancellation. What was made is removed, and proven
 /// removed, before this returns.
 ///
+/// Dropped instead of polled to its end, or killed, the guard removes what was made
+/// ([`ServeOptions::guard`]), and without one the sweep of the next run.
+///
 /// Cancelled while `body` runs: `body` has a second to end by itself (it should hold a clone of
-/// `cancel`) and its value is returned; otherwise it is dropped. The future must be polled to
-/// its end; give up by `cancel`, not by dropping it.
+/// `cancel`) and its value is returned; otherwise it is dropped. Give up by `cancel`, not by
+/// dropping the future.
 ///
 /// # Errors
 /// The engine could not be made available, started or identified, died, or could not be removed.
@@ -49,8 +52,20 @@ pub async fn with_engine<T>(
             let endpoint = Box::pin(ready).await?;
             supervised(Box::pin(body(endpoint)), cancel, std::future::pending()).await
         }
+        Target::Process(process) => {
+            let mut custody = Custody::take(spec.target.gpus(), options, cancel).await?;
+            let engine = native::run(process, spec, options, &mut custody, cancel, body);
+            let outcome = Box::pin(engine).await;
+            custody.close().await;
+            outcome
+        }
         Target::Container(container) => {
-            engine_container::run(container, spec, options, cancel, body).await
+            let mut custody = Custody::take(spec.target.gpus(), options, cancel).await?;
+            let engine =
+                engine_container::run(container, spec, options, &mut custody, cancel, body);
+            let outcome = Box::pin(engine).await;
+            custody.close().await;
+            outcome
         }
     }
 }
@@ -124,6 +139,7 @@ async fn answering(
         url: url.clone(),
         facts: EngineFacts { version, ..facts },
         startup,
+        runs: if lenient { Runs::Elsewhere } else { Runs::Here },
     })
 }
 
@@ -169,8 +185,23 @@ pub(super) async fn supervised<T>(
         (Some(exit), _) => Err(ServeError::Lost {
             code: exit.code,
             oom: exit.oom,
-            log: String::new(),
+            last: LastWords::default(),
         }),
+    }
+}
+
+/// What came of an engine and of its removal: an engine that is not gone is no success.
+pub(super) fn settled<T>(
+    outcome: Result<T, ServeError>,
+    removed: Result<(), ServeError>,
+) -> Result<T, ServeError> {
+    match (outcome, removed) {
+        (outcome, Ok(())) => outcome,
+        (Ok(_), Err(error)) => Err(error),
+        (Err(error), Err(leak)) => {
+            tracing::error!(error = %leak, "the engine may still be there: run `kitt cleanup`");
+            Err(error)
+        }
     }
 }
 

@@ -67,14 +67,20 @@ fn fields(numbers: &str) -> Option<CpuTime> {
 }
 
 /// `Cpus_allowed_list` of `/proc/self/status`, such as `0-3,8`; empty when it is not there.
-pub(super) fn allowed(status: &str) -> Vec<u32> {
-    /// No machine has more; a damaged file does not make a list of billions.
-    const MOST: u32 = 65_536;
+pub(crate) fn allowed(status: &str) -> Vec<u32> {
     let list = status
         .lines()
         .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    let ranges = list.unwrap_or_default().trim().split(',');
-    let parsed: Option<Vec<(u32, u32)>> = ranges
+    ranges(list.unwrap_or_default())
+}
+
+/// The kernel's lists of numbers, such as `0-3,8`; empty when it is none.
+pub(crate) fn ranges(list: &str) -> Vec<u32> {
+    /// No machine has more; a damaged file does not make a list of billions.
+    const MOST: u32 = 65_536;
+    let parsed: Option<Vec<(u32, u32)>> = list
+        .trim()
+        .split(',')
         .map(|range| {
             let (low, high) = range.split_once('-').unwrap_or((range, range));
             let (low, high) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
@@ -124,7 +130,7 @@ pub(super) fn throttling(stat: &str) -> Option<Throttling> {
 
 /// The `cpu.stat` files of the own group and of those around it, from `/proc/self/cgroup`. Which
 /// of them exist depends on where each version is mounted and on what a container may see.
-pub(super) fn groups(own: &str, mount: &Path) -> Vec<PathBuf> {
+pub(crate) fn groups(own: &str, mount: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in own.lines() {
         // hierarchy:controllers:path

@@ -1,35 +1,56 @@
 //! Watching the GPUs, the server and this host while the load runs.
 //!
-//! A [`GpuSource`] answers one sample at a time; [`Sampler`] owns a thread that asks it at a
-//! fixed rate and hands back a [`GpuTrace`]. No GPU is a value ([`NoGpu`]), not a crash.
+//! A [`GpuSource`] answers one sample at a time; a [`Watch`] owns the threads that ask it at a
+//! fixed rate and listen for errors, and hands back a [`GpuTrace`] for each [`Section`]. No GPU is
+//! a value ([`NoGpu`]), not a crash.
 //! [`ServerSampler`] reads the server's own metrics, [`server_numbers()`] sums them up.
 //! [`HostWatch`] tells what the host took from the load generator.
 
 mod aliases;
+mod amd;
+mod busy;
+mod choose;
+mod gpu;
 mod host;
 mod host_files;
+mod nvidia_smi;
 mod nvml;
+mod processes;
 mod prometheus;
 mod recording;
 mod replay;
-mod sampler;
+mod select;
 mod server;
 mod server_check;
 mod server_numbers;
+mod tool;
+mod watch;
+mod xid;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use aliases::{Buckets, Quantity, Reading, Snapshot};
+pub use amd::{AmdSmiSource, SysfsSource};
+pub use busy::gpu_busy;
+pub use choose::open_source;
+pub use gpu::{
+    EventKind, GpuCounters, GpuDetails, GpuEvent, GpuInfo, GpuProcess, GpuReading, GpuSample,
+    GpuStatus, GpuStatusSample, GpuTrace, MigSlice, ProcessKind, SliceOf, ThrottleTimes, WatchCost,
+};
 pub use host::{HostLoad, HostRoots, HostState, HostWatch};
+pub(crate) use host_files::{allowed, groups, ranges};
+pub use nvidia_smi::NvidiaSmiSource;
 pub use nvml::{NvmlSource, gpus};
+pub use processes::{Owner, foreign, program};
 pub use recording::{read_traces, write_trace};
 pub use replay::ReplaySource;
-pub use sampler::Sampler;
 pub use server::{Scrape, ServerSample, ServerSampler, ServerTrace};
 pub use server_check::{ServerCheck, ServerExpectations, check_server, ttft_beside};
 pub use server_numbers::{ServerNumbers, server_numbers};
+pub use watch::{GpuAlarm, Section, Watch};
+pub use xid::{Xid, XidClass, in_words as xid_in_words, xid};
 
 /// A source of GPU readings.
 pub trait GpuSource: Send {
@@ -39,79 +60,46 @@ pub trait GpuSource: Send {
     /// The GPUs it sees, in a fixed order.
     fn devices(&self) -> &[GpuInfo];
 
-    /// One reading of every GPU, in the order of [`GpuSource::devices`].
+    /// One reading of every GPU, in the order of [`GpuSource::devices`]; `None` when nothing new
+    /// came since the last question.
     ///
     /// # Errors
     /// The source is gone (driver unloaded, GPU lost). A reading a GPU does not support is
     /// `None` in its sample, not an error.
-    fn sample(&mut self) -> Result<Vec<GpuReading>, TelemetryError>;
+    fn sample(&mut self) -> Result<Option<Vec<GpuReading>>, TelemetryError>;
+
+    /// What changes slowly, such as who uses the GPUs; empty where the source does not tell.
+    ///
+    /// # Errors
+    /// As [`GpuSource::sample`].
+    fn status(&mut self) -> Result<Vec<GpuStatus>, TelemetryError> {
+        Ok(Vec::new())
+    }
+
+    /// What is read at the edges of a measurement only; empty where the source does not tell.
+    ///
+    /// # Errors
+    /// As [`GpuSource::sample`].
+    fn counters(&mut self) -> Result<Vec<GpuCounters>, TelemetryError> {
+        Ok(Vec::new())
+    }
+
+    /// Listens to what the GPUs report by themselves, from now on. `None`: they report nothing.
+    fn events(&self) -> Option<Box<dyn EventSource>> {
+        None
+    }
 }
 
-/// A GPU, as it identifies itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GpuInfo {
-    /// Its UUID; never exported in the clear (see `results::fingerprint`).
-    pub uuid: String,
-    /// Marketing name, such as `NVIDIA H100 80GB HBM3`.
-    pub name: String,
-    /// Total memory in bytes.
-    pub memory_total: Option<u64>,
-    /// Compute capability, major and minor.
-    pub compute_capability: Option<(i32, i32)>,
-    /// Enforced power limit in milliwatts.
-    pub power_limit_mw: Option<u32>,
-    /// Whether it is partitioned (MIG).
-    pub mig: Option<bool>,
-    /// Whether ECC is on.
-    pub ecc: Option<bool>,
-    /// Driver version.
-    pub driver: Option<String>,
-    /// CUDA version the driver offers, such as `12.4`.
-    pub cuda_driver: Option<String>,
-}
-
-/// One reading of one GPU. `None`: this GPU does not tell.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct GpuReading {
-    /// Memory in use, bytes.
-    pub memory_used: Option<u64>,
-    /// Power draw, milliwatts.
-    pub power_mw: Option<u32>,
-    /// Energy since the driver was loaded, millijoules.
-    pub energy_mj: Option<u64>,
-    /// Share of time with a kernel running, per cent.
-    pub utilisation_pct: Option<u32>,
-    /// Temperature, °C.
-    pub temperature_c: Option<u32>,
-    /// SM clock, MHz.
-    pub sm_clock_mhz: Option<u32>,
-    /// Bit mask of current throttle reasons, NVML's encoding.
-    pub throttle_reasons: Option<u64>,
-}
-
-/// All readings of one moment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GpuSample {
-    /// Offset from the sampler's start.
-    pub at: Duration,
-    /// One per device, in device order.
-    pub readings: Vec<GpuReading>,
-}
-
-/// What a sampler saw.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GpuTrace {
-    /// Name of the source.
-    pub source: String,
-    /// The GPUs.
-    pub devices: Vec<GpuInfo>,
-    /// Samples in time order; the first and last lie outside the measured window.
-    pub samples: Vec<GpuSample>,
-    /// Where the load's clock started on this trace's: see [`Sampler::mark`].
-    #[serde(default)]
-    pub scenario_start: Duration,
-    /// Why sampling ended early, if it did.
-    pub lost: Option<String>,
+/// What GPUs report by themselves.
+pub trait EventSource: Send {
+    /// Waits for the next event, at most this long. The number is the GPU's place in the list.
+    ///
+    /// # Errors
+    /// Events cannot be heard any more.
+    fn wait(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<Option<(Option<usize>, EventKind)>, TelemetryError>;
 }
 
 /// Why there is no GPU to watch. A value: a run without GPU goes on.
@@ -127,6 +115,24 @@ pub enum NoGpu {
     /// The driver works and lists no GPU.
     #[error("no GPU: the driver lists none")]
     NoDevice,
+    /// A GPU that was asked for is not there.
+    #[error("no GPU: there is no {0}")]
+    NotThere(String),
+    /// The program that would tell is not installed.
+    #[error("no GPU: {0} is not installed")]
+    NoTool(String),
+    /// The program that would tell does not work.
+    #[error("no GPU: {0}")]
+    BrokenTool(String),
+    /// A recording cannot be played.
+    #[error("no GPU readings: {0}")]
+    NoRecording(String),
+    /// There is nothing to watch.
+    #[error("GPUs are not watched: the engine uses none")]
+    NotUsed,
+    /// Nobody is to watch.
+    #[error("GPUs are not watched: telemetry is off")]
+    Off,
 }
 
 /// A source that stopped answering.
@@ -140,6 +146,17 @@ pub enum TelemetryError {
         /// NVML's words.
         detail: String,
     },
+    /// A program that tells about GPUs ended or talks nonsense.
+    #[error("{tool} does not tell any more: {detail}")]
+    Tool {
+        /// The program.
+        tool: &'static str,
+        /// Its last words.
+        detail: String,
+    },
+    /// Errors of the GPUs cannot be heard any more.
+    #[error("the driver does not report GPU errors any more: {0}")]
+    Events(String),
     /// A recorded trace that cannot be read.
     #[error("cannot replay {path}: {detail}")]
     Replay {

@@ -1,7 +1,8 @@
 //! GPU traces as files: `telemetry.jsonl.zst`.
 //!
 //! Lines of JSON in one Zstandard frame per trace: first `{"trace": …}` with source, devices and
-//! the load's start, then one `{"sample": …}` per moment. Frames and traces may follow each
+//! the load's start, then one `{"sample": …}` per moment, one `{"status": …}` per slow reading and
+//! one `{"event": …}` per event. Frames and traces may follow each
 //! other, so that a run appends to its file scenario by scenario and a kill leaves the earlier
 //! ones readable. Reading takes the same lines without compression too.
 
@@ -12,7 +13,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{GpuInfo, GpuSample, GpuTrace, TelemetryError};
+use super::{
+    GpuCounters, GpuEvent, GpuInfo, GpuSample, GpuStatusSample, GpuTrace, TelemetryError, WatchCost,
+};
 
 /// Longest line that is read; a sample of 16 GPUs takes about 4 KB.
 const MAX_LINE_BYTES: u64 = 1 << 20;
@@ -26,8 +29,10 @@ const LEVEL: i32 = 3;
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    Trace(Header),
+    Trace(Box<Header>),
     Sample(GpuSample),
+    Status(GpuStatusSample),
+    Event(GpuEvent),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -38,6 +43,12 @@ struct Header {
     scenario_start: Duration,
     #[serde(default)]
     lost: Option<String>,
+    #[serde(default)]
+    first: Vec<GpuCounters>,
+    #[serde(default)]
+    last: Vec<GpuCounters>,
+    #[serde(default)]
+    cost: WatchCost,
 }
 
 /// Appends a trace to `out` as one compressed frame.
@@ -54,14 +65,23 @@ fn compress(out: impl Write, trace: &GpuTrace) -> std::io::Result<()> {
         serde_json::to_writer(&mut frame, line)?;
         frame.write_all(b"\n")
     };
-    line(&Line::Trace(Header {
+    line(&Line::Trace(Box::new(Header {
         source: trace.source.clone(),
         devices: trace.devices.clone(),
         scenario_start: trace.scenario_start,
         lost: trace.lost.clone(),
-    }))?;
+        first: trace.first.clone(),
+        last: trace.last.clone(),
+        cost: trace.cost,
+    })))?;
     for sample in &trace.samples {
         line(&Line::Sample(sample.clone()))?;
+    }
+    for status in &trace.status {
+        line(&Line::Status(status.clone()))?;
+    }
+    for event in &trace.events {
+        line(&Line::Event(event.clone()))?;
     }
     frame.finish()?.flush()
 }
@@ -119,7 +139,23 @@ fn take(traces: &mut Vec<GpuTrace>, line: Line) -> Result<(), &'static str> {
             samples: Vec::new(),
             scenario_start: header.scenario_start,
             lost: header.lost,
+            first: header.first,
+            last: header.last,
+            cost: header.cost,
+            ..GpuTrace::default()
         }),
+        Line::Status(status) => {
+            let trace = traces
+                .last_mut()
+                .ok_or("a reading stands before any trace")?;
+            trace.status.push(status);
+        }
+        Line::Event(event) => {
+            let trace = traces
+                .last_mut()
+                .ok_or("an event stands before any trace")?;
+            trace.events.push(event);
+        }
         Line::Sample(sample) => {
             let trace = traces
                 .last_mut()
@@ -138,7 +174,10 @@ fn take(traces: &mut Vec<GpuTrace>, line: Line) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::GpuReading, *};
+    use super::{
+        super::{EventKind, GpuProcess, GpuReading, GpuStatus, ProcessKind},
+        *,
+    };
 
     fn trace(power: &[u32]) -> GpuTrace {
         let sample = |(second, power): (u64, &u32)| GpuSample {
@@ -160,10 +199,39 @@ mod tests {
                 ecc: Some(true),
                 driver: Some("580.82.07".to_owned()),
                 cuda_driver: Some("13.0".to_owned()),
+                ..GpuInfo::default()
             }],
             samples: (0..).zip(power).map(sample).collect(),
             scenario_start: Duration::from_millis(1234),
             lost: Some("GPU 0 does not answer any more".to_owned()),
+            status: vec![GpuStatusSample {
+                at: Duration::from_secs(1),
+                gpus: vec![GpuStatus {
+                    processes: Some(vec![GpuProcess {
+                        pid: 7,
+                        kind: ProcessKind::Compute,
+                        memory: None,
+                        gpu_instance: Some(1),
+                    }]),
+                    pcie_gen: Some(5),
+                    ..GpuStatus::default()
+                }],
+            }],
+            events: vec![GpuEvent {
+                at: Duration::from_secs(2),
+                gpu: Some(0),
+                kind: EventKind::Xid { code: 79 },
+            }],
+            first: vec![GpuCounters {
+                ecc_uncorrected: Some(0),
+                energy_mj: None,
+            }],
+            last: Vec::new(),
+            cost: WatchCost {
+                ticks: 3,
+                interval_ms: 100.0,
+                ..WatchCost::default()
+            },
         }
     }
 

@@ -49,8 +49,8 @@ impl GpuSource for ReplaySource {
         &self.devices
     }
 
-    fn sample(&mut self) -> Result<Vec<GpuReading>, TelemetryError> {
+    fn sample(&mut self) -> Result<Option<Vec<GpuReading>>, TelemetryError> {
         let sample = self.samples.next().ok_or(TelemetryError::Ended)?;
-        Ok(sample.readings)
+        Ok(Some(sample.readings))
     }
 }

@@ -36,6 +36,8 @@ pub(super) fn quantity(value: f64, unit: Unit) -> String {
         Unit::Watts => " W",
         Unit::Joules => " J",
         Unit::JoulesPerToken => " J/tok",
+        Unit::JoulesPerRequest => " J/req",
+        Unit::MoneyPerMillionTokens => "/1M tok",
         Unit::Megahertz => " MHz",
         Unit::Celsius => " °C",
         Unit::Count => "",

@@ -73,6 +73,6 @@ fn limit(check: &LimitCheck) -> Value {
 }
 
 fn differences(all: &[Difference]) -> Vec<Value> {
-    let one = |difference: &Difference| json!({ "key": difference.key, "baseline": difference.baseline, "current": difference.current });
+    let one = |difference: &Difference| json!({ "key": difference.key, "baseline": difference.baseline, "current": difference.current, "explanation": difference.explanation() });
     all.iter().map(one).collect()
 }

@@ -21,7 +21,9 @@ fn wrong_words_are_usage_errors_that_help() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().to_str().unwrap();
     let cases = [
-        ("-m m -e vlm", "known engines: llama_cpp, openai, sim"),
+        ("-m m -e vlm", "did you mean `vllm`?"),
+        ("-m m -e zzz", "known engines: vllm, sglang, llama_cpp"),
+        ("-m ./absent -e vllm", "nothing is there"),
         ("-m m -e lama_cpp", "did you mean `llama_cpp`?"),
         ("-m m -e sim -s qick", "did you mean `quick`?"),
         ("-m m -e sim --tests mmlu", "not available"),
@@ -176,8 +178,7 @@ fn a_misspelt_input_is_warned_about() {
 }
 
 #[test]
-fn engines_and_facts_are_listed() {
-    assert!(stdout(&run(&["engines", "list"])).lines().count() >= 3);
+fn facts_are_listed() {
     let settings: serde_json::Value =
         serde_json::from_str(&stdout(&run(&["about", "settings"]))).unwrap();
     assert!(
@@ -190,7 +191,8 @@ fn engines_and_facts_are_listed() {
     let schema: serde_json::Value =
         serde_json::from_str(&stdout(&run(&["about", "config-schema"]))).unwrap();
     assert_eq!(schema["additionalProperties"], false);
-    let print: serde_json::Value = serde_json::from_str(&stdout(&run(&["fingerprint"]))).unwrap();
+    let print: serde_json::Value =
+        serde_json::from_str(&stdout(&run(&["fingerprint", "--json"]))).unwrap();
     assert_eq!(print["digest"].as_str().unwrap().len(), 64);
 }
 

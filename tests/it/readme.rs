@@ -36,15 +36,39 @@ fn settings() -> String {
 }
 
 fn engines() -> String {
-    let row = |line: &str| {
-        let (name, summary) = line.split_once("  ").unwrap();
-        format!("| `{name}` | {} |", summary.trim())
+    let engines: Vec<serde_json::Value> =
+        serde_json::from_str(&facts(&["engines", "list", "--json"])).unwrap();
+    let row = |engine: &serde_json::Value| {
+        let words = |key: &str| {
+            let words = engine[key].as_array().unwrap().iter();
+            let words: Vec<&str> = words.map(|word| word.as_str().unwrap()).collect();
+            words.join(", ")
+        };
+        let images = engine["images"].as_object().unwrap();
+        // One image may serve two kinds of devices.
+        let mut names: Vec<String> = Vec::new();
+        for image in images.values() {
+            let name = format!("`{}`", image.as_str().unwrap());
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let [name, summary] = ["name", "summary"].map(|key| engine[key].as_str().unwrap());
+        format!(
+            "| `{name}` | {summary} | {} | {} | {} |",
+            words("modes"),
+            words("formats"),
+            names.join("<br>")
+        )
     };
-    let rows: Vec<String> = facts(&["engines", "list"]).lines().map(row).collect();
-    format!("| name | what it is |\n|---|---|\n{}", rows.join("\n"))
+    let rows: Vec<String> = engines.iter().map(row).collect();
+    format!(
+        "| name | what it is | modes | models | default images |\n|---|---|---|---|---|\n{}",
+        rows.join("\n")
+    )
 }
 
-fn with_section(text: &str, name: &str, body: &str) -> String {
+pub fn with_section(text: &str, name: &str, body: &str) -> String {
     let (open, close) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
     let (before, rest) = text.split_once(&open).unwrap();
     let (_, after) = rest.split_once(&close).unwrap();

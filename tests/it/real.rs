@@ -28,6 +28,23 @@ fn engine() -> Option<(String, String)> {
     None
 }
 
+/// What must be true whether or not this machine left the client in peace: whether kitt says that
+/// it measured nothing, it says why.
+fn doubts_are_told(code: Option<i32>, metrics: &Value, log: &str) {
+    let doubted = metrics["measurements"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|point| point["validity"] == "client-limited")
+        .inspect(|point| assert_ne!(point["notes"].as_array().unwrap().len(), 0, "{point}"))
+        .count();
+    assert!(code != Some(21) || doubted > 0, "{log}");
+}
+
+fn metrics(dir: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(dir.join("metrics.json")).unwrap()).unwrap()
+}
+
 fn measure(dir: &Path, image: &str, model: &str, threads: &str, [results, baseline]: [&str; 2]) {
     let output = kitt()
         .current_dir(dir)
@@ -71,16 +88,7 @@ fn measure(dir: &Path, image: &str, model: &str, threads: &str, [results, baseli
     // closes is as good an end as that it does not. On a machine that takes the processor away
     // from the client kitt must say that it measured nothing, and why: that end is checked too.
     assert!(matches!(code, Some(0 | 10 | 21)), "{code:?}: {log}");
-    let metrics = fs::read_to_string(dir.join(results).join("metrics.json")).unwrap();
-    let metrics: Value = serde_json::from_str(&metrics).unwrap();
-    let doubted = metrics["measurements"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|point| point["validity"] == "client-limited")
-        .inspect(|point| assert_ne!(point["notes"].as_array().unwrap().len(), 0, "{point}"))
-        .count();
-    assert!(code != Some(21) || doubted > 0, "{log}");
+    doubts_are_told(code, &metrics(&dir.join(results)), &log);
 }
 
 #[test]
@@ -99,7 +107,7 @@ fn llama_cpp_is_measured_twice_and_leaves_nothing_behind() {
     measure(dir.path(), &image, &model, "1", ["second", "first"]);
     let second = dir.path().join("second");
     let read = |name: &str| fs::read_to_string(second.join(name)).unwrap();
-    let metrics: Value = serde_json::from_str(&read("metrics.json")).unwrap();
+    let metrics = metrics(&second);
     assert_eq!(metrics["status"], "complete");
     for point in metrics["measurements"].as_array().unwrap() {
         assert_eq!(point["ok"], 20, "{point}");
@@ -142,4 +150,43 @@ fn llama_cpp_is_measured_twice_and_leaves_nothing_behind() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&left.stdout).trim(), "");
+}
+
+/// Processes of this host whose command line holds a text.
+fn processes(text: &str) -> Vec<String> {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|line| line.contains(text))
+        .collect()
+}
+
+#[test]
+fn llama_cpp_runs_as_processes_of_this_host_and_leaves_none() {
+    let (Some((_, model)), Some(server)) = (engine(), variable("KITT_LLAMA_SERVER")) else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    // Its own name for this model tells this run's server from those of others.
+    let alias = format!("native-{}.gguf", std::process::id());
+    let own = dir.path().join(&alias);
+    std::os::unix::fs::symlink(&model, &own).unwrap();
+    let output = kitt()
+        .current_dir(dir.path())
+        .args(["run", "-e", "llama_cpp", "--mode", "native", "-m", &alias])
+        .args(["--engine-command", &server, "--tests", "throughput"])
+        .args(["--requests", "10", "--output-tokens", "32", "-o", "out"])
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    let code = output.status.code();
+    assert!(matches!(code, Some(0 | 21)), "{code:?}: {log}");
+    let metrics = metrics(&dir.path().join("out"));
+    doubts_are_told(code, &metrics, &log);
+    let point = &metrics["measurements"][0];
+    assert_eq!(point["ok"], 10, "{point}");
+    assert_eq!(point["output_tokens_mean"], 32.0, "{point}");
+    let version = metrics["provenance"]["engine_version"].as_str().unwrap();
+    assert!(version.starts_with('b'), "{version}");
+    assert_eq!(processes(&alias), [""; 0]);
 }

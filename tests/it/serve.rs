@@ -10,6 +10,7 @@ use std::{
 };
 
 use kitt_action::{
+    context::DockerPlace,
     engine::{ApiTraits, LaunchSpec, SimSpec, Target},
     serve::{Endpoint, ServeError, ServeOptions, with_engine},
 };
@@ -59,11 +60,7 @@ fn endpoint(url: &Url) -> LaunchSpec {
         target: Target::Endpoint(url.clone()),
         api: ApiTraits {
             health_path: "/v1/models",
-            request_extras: serde_json::Map::new(),
-            exact_length: false,
-            metrics_path: None,
-            served_model: "the-model".to_owned(),
-            check_model: true,
+            ..ApiTraits::openai("the-model".to_owned())
         },
         startup_timeout: Duration::from_secs(5),
     }
@@ -71,13 +68,9 @@ fn endpoint(url: &Url) -> LaunchSpec {
 
 fn options() -> ServeOptions {
     ServeOptions {
-        docker_host: Some("unix:///nonexistent".to_owned()),
-        auto_pull: false,
-        run_id: "endpoint".to_owned(),
-        log_file: None,
+        docker: DockerPlace::at("unix:///nonexistent"),
         stop_timeout: Duration::from_secs(1),
-        secrets: Vec::new(),
-        bearer: None,
+        ..ServeOptions::new("endpoint")
     }
 }
 
@@ -138,7 +131,7 @@ async fn a_loading_server_is_waited_for() {
     .await;
     let opened = open(&endpoint(&url)).await.unwrap();
     assert!(
-        opened.startup >= Duration::from_millis(250),
+        opened.startup >= Duration::from_millis(20),
         "{:?}",
         opened.startup
     );
@@ -226,7 +219,7 @@ async fn the_simulator_runs_in_this_process_and_stops() {
     .await
     .unwrap();
     assert!(
-        opened.startup >= Duration::from_millis(300),
+        opened.startup >= Duration::from_millis(250),
         "{:?}",
         opened.startup
     );

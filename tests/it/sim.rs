@@ -27,16 +27,16 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-fn start(spec: SimSpec) -> SimServer {
+pub fn start(spec: SimSpec) -> SimServer {
     block_on(sim::start(spec, LOOPBACK, 0, None)).unwrap()
 }
 
-fn stop(server: SimServer) -> Truth {
+pub fn stop(server: SimServer) -> Truth {
     block_on(server.stop()).unwrap()
 }
 
 /// No noise, and fast: prefill 2 ms + 10 µs a token, decode 1 ms + 0.5 ms a sequence.
-fn exact() -> SimSpec {
+pub fn exact() -> SimSpec {
     SimSpec {
         prefill_base_ms: 2.0,
         prefill_per_token_ms: 0.01,
@@ -232,7 +232,7 @@ fn only(truth: &Truth) -> &RequestTruth {
     request
 }
 
-fn metric(server: &SimServer, name: &str) -> u64 {
+pub fn metric(server: &SimServer, name: &str) -> u64 {
     let page = get(server, "/metrics").chunks.concat();
     let line = page
         .lines()

@@ -162,8 +162,13 @@ fn tls(target: &Target, wire: &Wire) -> Result<Option<TlsSetup>, LoadError> {
     })
 }
 
+/// Files that are open while so many streams run.
+pub const fn files_for(streams: u64) -> u64 {
+    streams.saturating_add(OTHER_FILES)
+}
+
 fn enough_files(options: &DriveOptions) -> Result<(), LoadError> {
-    let needed = options.first_connections() as u64 + OTHER_FILES;
+    let needed = files_for(options.first_connections() as u64);
     match limits::open_files() {
         Some(allowed) if allowed < needed => Err(LoadError::Files { needed, allowed }),
         _ => Ok(()),

@@ -8,7 +8,10 @@ use crate::{
     measure::{
         MeasureError, Measurement,
         audit::{Audit, turnaround_share},
-        gpu::gpu_metrics,
+        cost::cost,
+        energy::Work,
+        gpu::{GpuAccount, gpu_metrics},
+        gpu_findings::GpuFindings,
         quantities::Numbers,
         record::columns,
         spec::Load,
@@ -78,14 +81,18 @@ impl Accumulator {
         let mut numbers = std::mem::take(&mut self.quantities).numbers();
         let mut notes = self.tokens.notes(self.spec.same_prompts);
         self.rates(window.as_ref(), &mut numbers, &mut notes);
-        self.gpu(window.as_ref(), seen, &mut numbers, &mut notes);
+        let gpu = self.gpu(window.as_ref(), seen.gpu, &mut numbers, &mut notes);
+        self.cost(gpu.as_ref(), &mut numbers, &mut notes);
         let server = seen
             .server
             .map(|server| self.server(server))
             .unwrap_or_default();
         notes.extend(server.notes);
         let invalid = server.invalid.as_deref();
-        let findings = self.findings(ending, window.as_ref(), &audit, invalid);
+        let findings = Findings {
+            gpu: gpu.as_ref().map(|gpu| &gpu.findings),
+            ..self.findings(ending, window.as_ref(), &audit, invalid)
+        };
         let saturated = findings.saturated;
         let (validity, notes) = judge(&findings, notes);
         let steady = window.as_ref().filter(|window| window.fallback.is_none());
@@ -110,6 +117,7 @@ impl Accumulator {
             coalesced_share: audit.coalesced_share,
             audit: Some(audit),
             server: seen.server.cloned(),
+            gpu,
             saturated,
             validity,
             notes,
@@ -216,16 +224,40 @@ impl Accumulator {
     fn gpu(
         &self,
         window: Option<&Window>,
-        seen: Seen<'_>,
+        trace: Option<&GpuTrace>,
         numbers: &mut Numbers,
         notes: &mut Vec<String>,
-    ) {
-        if let Some((trace, window)) = seen.gpu.zip(window) {
-            let counted = self.tokens.complete();
-            let tokens = counted.then(|| self.timeline.output.sum(window.bins.clone()));
-            let gpu = gpu_metrics(trace, window.start..window.end, tokens);
-            numbers.metrics.extend(gpu.metrics);
-            notes.extend(gpu.notes);
+    ) -> Option<GpuAccount> {
+        let (trace, window) = trace.zip(window)?;
+        let timeline = &self.timeline;
+        let sum = |column: &Column| column.sum(window.bins.clone());
+        let counted = self.tokens.complete();
+        let output = counted.then(|| sum(&timeline.output));
+        let work = Work {
+            output_tokens: output,
+            total_tokens: output.map(|output| output + sum(&timeline.prompt)),
+            requests: Some(sum(&timeline.requests)),
+            idle_w: self.spec.idle_power_w,
+        };
+        let span = window.start..window.end;
+        let findings = GpuFindings::of(trace, &span);
+        let gpu = gpu_metrics(trace, span, work, &findings);
+        numbers.metrics.extend(gpu.metrics);
+        notes.extend(gpu.notes);
+        Some(GpuAccount {
+            source: trace.source.clone(),
+            gpus: u32::try_from(trace.devices.len()).unwrap_or(u32::MAX),
+            energy: gpu.energy,
+            findings,
+            watching: trace.cost,
+        })
+    }
+
+    /// What the tokens cost, where prices are known.
+    fn cost(&self, gpu: Option<&GpuAccount>, numbers: &mut Numbers, notes: &mut Vec<String>) {
+        if let Some(prices) = &self.spec.prices {
+            let gpus = self.spec.gpus.or(gpu.map(|gpu| gpu.gpus));
+            notes.extend(cost(&mut numbers.metrics, prices, gpus));
         }
     }
 
@@ -253,6 +285,7 @@ impl Accumulator {
             sent_rps: self.edges.sent_rps(),
             saturated: self.queue_grows_until(last_due),
             server_invalid,
+            gpu: None,
         }
     }
 }

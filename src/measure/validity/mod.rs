@@ -4,6 +4,7 @@
 //! verdict; the worst verdict counts. A rule's limits are constants in its file.
 
 mod client;
+mod gpu;
 mod outcome;
 mod schedule;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use super::{
     Validity,
     audit::Audit,
+    gpu_findings::GpuFindings,
     spec::{Load, MeasureSpec},
     window::Window,
 };
@@ -41,13 +43,23 @@ pub(in crate::measure) struct Findings<'a> {
     pub(in crate::measure) saturated: bool,
     /// Why the server's own counters make the measurement void.
     pub(in crate::measure) server_invalid: Option<&'a str>,
+    /// What the GPUs' readings say, where they were watched.
+    pub(in crate::measure) gpu: Option<&'a GpuFindings>,
 }
 
 /// What one rule says.
 type Said = Option<(Option<Validity>, String)>;
 
 /// All rules, in the order their sentences are told.
-const RULES: [fn(&Findings<'_>) -> Said; 20] = [
+const RULES: [fn(&Findings<'_>) -> Said; 35] = [
+    gpu::lost,
+    gpu::fatal_errors,
+    gpu::memory_errors,
+    gpu::foreign,
+    gpu::hardware_thermal,
+    gpu::power_brake,
+    gpu::unbracketed,
+    gpu::counter_backwards,
     outcome::server_errors,
     outcome::no_success,
     outcome::stopped_early,
@@ -68,6 +80,13 @@ const RULES: [fn(&Findings<'_>) -> Said; 20] = [
     schedule::rate_missed,
     outcome::saturated,
     outcome::level_changed,
+    gpu::hole,
+    gpu::software_thermal,
+    gpu::clock,
+    gpu::energy,
+    gpu::unsettled,
+    gpu::errors,
+    gpu::power_capped,
 ];
 
 /// The worst thing that can be said, and everything that is worth saying. `more`: notes of
@@ -163,6 +182,7 @@ mod tests {
             sent_rps: Some(10.0),
             saturated: false,
             server_invalid: None,
+            gpu: None,
         };
         change(&mut findings);
         let (validity, notes) = judge(&findings, vec!["from elsewhere".to_owned()]);

@@ -159,5 +159,9 @@ const DOUBTS: &[(Validity, &str)] = &[
     ),
     (Validity::ScheduleMissed, "requests were not sent when due"),
     (Validity::ServerErrored, "too many requests failed"),
+    (
+        Validity::GpuInvalid,
+        "a GPU failed, was held back or was not ours alone",
+    ),
     (Validity::Inconclusive, "too little was measured"),
 ];

@@ -78,6 +78,7 @@ fn difference(found: &Difference, stops: bool) -> DifferenceRow {
         key: clean(&found.key, VALUE),
         base: clean(&found.baseline, VALUE),
         head: clean(&found.current, VALUE),
+        note: found.explanation().map(str::to_owned),
         stops,
     }
 }

@@ -243,6 +243,8 @@ pub(super) struct DifferenceRow {
     pub(super) key: String,
     pub(super) base: String,
     pub(super) head: String,
+    /// Why it is there, where that is known.
+    pub(super) note: Option<String>,
     /// Whether it stops a comparison.
     pub(super) stops: bool,
 }

@@ -9,19 +9,14 @@ async fn a_simulator_answers_from_its_container_and_is_gone_afterwards() {
     };
     let (spec, options) = (simulator().await, options("sim"));
     let begin = Instant::now();
-    let (endpoint, ended, status) = with_engine(
-        &spec,
-        &options,
-        &CancellationToken::new(),
-        async |endpoint| {
-            assert_eq!(left(&docker, &options).await.len(), 1);
-            let status = reqwest::get(endpoint.url.join("/v1/models").unwrap())
-                .await
-                .unwrap()
-                .status();
-            (endpoint, Instant::now(), status)
-        },
-    )
+    let (endpoint, ended, status) = uncancelled(&spec, &options, async |endpoint| {
+        assert_eq!(left(&docker, &options).await.len(), 1);
+        let status = reqwest::get(endpoint.url.join("/v1/models").unwrap())
+            .await
+            .unwrap()
+            .status();
+        (endpoint, Instant::now(), status)
+    })
     .await
     .unwrap();
     println!(
@@ -53,14 +48,16 @@ async fn the_running_binary_becomes_an_image_once() {
         let begin = Instant::now();
         let error = start_only(&spec, &options).await;
         println!("image {attempt}, run and removed in {:?}", begin.elapsed());
-        let ServeError::Died { code: 0, log, .. } = &error else {
+        let ServeError::Died { code: 0, last, .. } = &error else {
             panic!("{error}")
         };
-        assert!(log.contains("_becomes_an_image_once: test"), "{log}");
+        assert!(last.log.contains("_becomes_an_image_once: test"), "{last}");
     }
     // Every build of the tests would leave one behind for a day.
     let own = std::env::current_exe().unwrap();
-    let image = serve::image_of(None, &own).await.unwrap();
+    let image = serve::image_of(&DockerPlace::default(), &own)
+        .await
+        .unwrap();
     let remove = docker.remove_image(image.as_str(), None::<RemoveImageOptions>, None);
     remove.await.unwrap();
 }
@@ -87,7 +84,7 @@ async fn an_error_of_the_body_comes_back_and_the_container_goes() {
     };
     let (spec, options) = (simulator().await, options("body"));
     let body = async |_| Err::<(), _>("the load failed");
-    let outcome = with_engine(&spec, &options, &CancellationToken::new(), body).await;
+    let outcome = uncancelled(&spec, &options, body).await;
     assert_eq!(outcome.unwrap(), Err("the load failed"));
     assert_eq!(left(&docker, &options).await, [""; 0]);
 }
@@ -128,7 +125,7 @@ async fn an_engine_that_dies_while_measured_is_no_success() {
             .unwrap();
         std::future::pending::<()>().await;
     };
-    let outcome = with_engine(&spec, &options, &CancellationToken::new(), body).await;
+    let outcome = uncancelled(&spec, &options, body).await;
     let error = outcome.unwrap_err();
     assert!(
         matches!(

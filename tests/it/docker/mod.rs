@@ -7,10 +7,17 @@
 //! Most engines here are a shell, packed like the simulator by [`serve::image_of`]: it can die,
 //! hang, talk and eat memory on command.
 
+mod daemon;
 mod leftovers;
 mod llama;
+mod logs;
 mod measured;
+mod offline;
+mod proxy;
+mod readiness;
+mod refused;
 mod start;
+mod startup;
 
 use std::{
     collections::HashMap,
@@ -20,27 +27,27 @@ use std::{
 
 use bollard::{
     Docker,
-    models::ContainerCreateBody,
+    models::{ContainerCreateBody, Network},
     query_parameters::{
         CreateContainerOptionsBuilder, KillContainerOptions, ListContainersOptionsBuilder,
-        RemoveContainerOptionsBuilder, RemoveImageOptions,
+        ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
     },
 };
 use kitt_action::{
+    context::DockerPlace,
     engine::{
-        self, ApiTraits, ContainerSpec, ImageSource, LaunchRequest, LaunchSpec, Mode, SimSpec,
-        Target,
+        self, ApiTraits, ContainerSpec, ImageSource, LaunchRequest, LaunchSpec, Mode, Target,
     },
     ids::ImageRef,
     secret::Secret,
-    serve::{self, ServeError, ServeOptions, with_engine},
+    serve::{self, LastWords, ServeError, ServeOptions, with_engine},
     units::Bytes,
 };
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 #[expect(clippy::disallowed_methods, reason = "tests read their own switches")]
-fn switch(name: &str) -> Option<String> {
+pub(crate) fn switch(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -53,10 +60,10 @@ fn skipped(why: &str) {
 }
 
 /// A client for the daemon that kitt finds, or `None` after saying why there is none.
-async fn docker_or_skip() -> Option<Docker> {
+pub(crate) async fn docker_or_skip() -> Option<Docker> {
     // A second test in this process finds it installed.
     drop(rustls::crypto::ring::default_provider().install_default());
-    match serve::connect(None).await {
+    match serve::connect(&DockerPlace::default()).await {
         Ok(daemon) => {
             let path = daemon.address.trim_start_matches("unix://");
             let client = Docker::connect_with_unix(path, 60, bollard::API_DEFAULT_VERSION);
@@ -73,91 +80,77 @@ async fn docker_or_skip() -> Option<Docker> {
 }
 
 /// The images of the simulator and of the shell.
-async fn images() -> &'static (ImageRef, ImageRef) {
+pub(crate) async fn images() -> &'static (ImageRef, ImageRef) {
     static IMAGES: OnceCell<(ImageRef, ImageRef)> = OnceCell::const_new();
     IMAGES
         .get_or_init(|| async {
             let kitt = Path::new(env!("CARGO_BIN_EXE_kitt"));
-            serve::image_of(None, kitt).await.unwrap();
-            let shell = serve::image_of(None, Path::new("/bin/sh")).await.unwrap();
+            serve::image_of(&DockerPlace::default(), kitt)
+                .await
+                .unwrap();
+            let shell = serve::image_of(&DockerPlace::default(), Path::new("/bin/sh"))
+                .await
+                .unwrap();
             // Making the shell's may have swept one of an old build: make sure of both.
-            (serve::image_of(None, kitt).await.unwrap(), shell)
+            (
+                serve::image_of(&DockerPlace::default(), kitt)
+                    .await
+                    .unwrap(),
+                shell,
+            )
         })
         .await
 }
 
-fn options(run: &str) -> ServeOptions {
-    ServeOptions {
-        docker_host: None,
-        auto_pull: false,
-        run_id: format!("test-{}-{run}", std::process::id()),
-        log_file: None,
-        stop_timeout: Duration::from_secs(5),
-        secrets: Vec::new(),
-        bearer: None,
-    }
+pub(crate) fn options(run: &str) -> ServeOptions {
+    ServeOptions::new(format!("test-{}-{run}", std::process::id()))
 }
 
-fn launch(image: &ImageRef, args: &[&str]) -> LaunchSpec {
+pub(crate) fn launch(image: &ImageRef, args: &[&str]) -> LaunchSpec {
     LaunchSpec {
         target: Target::Container(Box::new(ContainerSpec {
-            image: ImageSource::Reference(image.clone()),
-            entrypoint: Vec::new(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
             env: [("SECRET".to_owned(), "hf_very_secret".to_owned())].into(),
-            port: 8000,
-            mounts: Vec::new(),
-            gpus: Vec::new(),
-            memory: None,
-            cpuset: None,
-            shm: None,
+            ..ContainerSpec::new(ImageSource::Reference(image.clone()), 8000)
         })),
         api: ApiTraits {
-            health_path: "/health",
-            request_extras: serde_json::Map::new(),
-            exact_length: false,
-            metrics_path: None,
-            served_model: "none".to_owned(),
             check_model: false,
+            ..ApiTraits::openai("none".to_owned())
         },
         startup_timeout: Duration::from_mins(1),
     }
 }
 
-async fn shell(script: &str) -> LaunchSpec {
+pub(crate) async fn shell(script: &str) -> LaunchSpec {
     launch(&images().await.1, &["-c", script])
 }
 
 /// Alive until it is killed: a stopped process does not even hear SIGTERM.
-const HANG: &str = "echo up; kill -STOP $$";
+pub(crate) const HANG: &str = "echo up; kill -STOP $$";
 
 fn request(model: &str) -> LaunchRequest {
     LaunchRequest {
-        model: model.parse().unwrap(),
         mode: Some(Mode::Docker),
-        image: None,
-        endpoint: None,
-        args: Vec::new(),
-        env: std::collections::BTreeMap::new(),
         seed: 1,
         max_concurrency: 2,
         max_tokens_per_request: 512,
         startup_timeout: Some(Duration::from_secs(30)),
-        gpus: Vec::new(),
-        memory: None,
-        cpuset: None,
-        sim: SimSpec::default(),
+        ..LaunchRequest::new(model.parse().unwrap())
     }
 }
 
-async fn simulator() -> LaunchSpec {
+pub(crate) async fn simulator() -> LaunchSpec {
+    simulator_of(images().await.0.clone())
+}
+
+pub(crate) fn simulator_of(image: ImageRef) -> LaunchSpec {
     let mut request = request("sim-model");
-    request.image = Some(images().await.0.clone());
+    request.image = Some(image);
     engine::find("sim").unwrap().launch(&request).unwrap()
 }
 
 /// Names of the containers of a run.
-async fn left(docker: &Docker, options: &ServeOptions) -> Vec<String> {
+pub(crate) async fn left(docker: &Docker, options: &ServeOptions) -> Vec<String> {
     let label = format!("dev.kitt-action.run={}", options.run_id);
     let filter: HashMap<&str, Vec<String>> = [("label", vec![label])].into();
     let query = ListContainersOptionsBuilder::new()
@@ -171,8 +164,22 @@ async fn left(docker: &Docker, options: &ServeOptions) -> Vec<String> {
         .collect()
 }
 
+/// Networks of a run.
+async fn networks(docker: &Docker, options: &ServeOptions) -> Vec<Network> {
+    let label = format!("dev.kitt-action.run={}", options.run_id);
+    let filter: HashMap<&str, Vec<String>> = [("label", vec![label])].into();
+    let query = ListNetworksOptionsBuilder::new().filters(&filter).build();
+    docker.list_networks(Some(query)).await.unwrap()
+}
+
+/// No container and no network of the run is left.
+async fn nothing_left(docker: &Docker, options: &ServeOptions) {
+    assert_eq!(left(docker, options).await, [""; 0]);
+    assert_eq!(networks(docker, options).await, []);
+}
+
 /// Waits until the run has a running container.
-async fn running(docker: &Docker, options: &ServeOptions) {
+pub(crate) async fn running(docker: &Docker, options: &ServeOptions) {
     let label = format!("dev.kitt-action.run={}", options.run_id);
     let filter: HashMap<&str, Vec<String>> = [
         ("label", vec![label]),
@@ -190,7 +197,15 @@ async fn running(docker: &Docker, options: &ServeOptions) {
     }
 }
 
-async fn start_only(spec: &LaunchSpec, options: &ServeOptions) -> ServeError {
+async fn uncancelled<T>(
+    spec: &LaunchSpec,
+    options: &ServeOptions,
+    body: impl AsyncFnOnce(serve::Endpoint) -> T,
+) -> Result<T, ServeError> {
+    with_engine(spec, options, &CancellationToken::new(), body).await
+}
+
+pub(crate) async fn start_only(spec: &LaunchSpec, options: &ServeOptions) -> ServeError {
     let cancel = CancellationToken::new();
     with_engine(spec, options, &cancel, async |_| ())
         .await

@@ -76,7 +76,7 @@ async fn death_before_readiness_is_seen_at_once_with_its_last_words() {
     let ServeError::Died {
         code: 3,
         oom: false,
-        log,
+        last: LastWords { log, .. },
     } = &error
     else {
         panic!("{error}")
@@ -101,32 +101,66 @@ async fn an_engine_that_never_answers_runs_into_its_limit() {
     let (mut spec, options) = (shell(HANG).await, options("late"));
     spec.startup_timeout = Duration::from_millis(1500);
     let error = start_only(&spec, &options).await;
-    let ServeError::NotReady { limit, log, .. } = &error else {
+    let ServeError::NotReady { limit, last, .. } = &error else {
         panic!("{error}")
     };
-    assert_eq!((*limit, log.as_str()), (spec.startup_timeout, "up"));
+    assert_eq!((*limit, last.log.as_str()), (spec.startup_timeout, "up"));
     assert_eq!(left(&docker, &options).await, [""; 0]);
 }
 
 #[tokio::test]
-async fn running_out_of_memory_is_named() {
+async fn running_out_of_memory_is_named_whatever_the_exit_code() {
     let Some(docker) = docker_or_skip().await else {
         return;
     };
-    let (mut spec, options) = (
-        shell("a=xxxxxxxx; while :; do a=$a$a; done").await,
-        options("oom"),
-    );
-    if let Target::Container(container) = &mut spec.target {
-        container.memory = Some(Bytes(32 << 20));
+    let eat = "a=xxxxxxxx; while :; do a=$a$a; done";
+    // In the second one a child is killed and its parent ends as it likes.
+    for (run, script) in [
+        ("oom", eat.to_owned()),
+        ("oom-3", format!("({eat}); exit 3")),
+    ] {
+        let (mut spec, options) = (shell(&script).await, options(run));
+        if let Target::Container(container) = &mut spec.target {
+            container.memory = Some(Bytes(32 << 20));
+        }
+        let error = start_only(&spec, &options).await;
+        let ServeError::Died {
+            oom: true, code, ..
+        } = &error
+        else {
+            panic!("{error}")
+        };
+        assert_eq!(*code == 3, run == "oom-3");
+        let text = error.to_string();
+        assert!(
+            text.contains("out of memory") && text.contains("memory limit 32 MiB"),
+            "{text}"
+        );
+        nothing_left(&docker, &options).await;
     }
-    let error = start_only(&spec, &options).await;
-    assert!(
-        matches!(error, ServeError::Died { oom: true, .. }),
-        "{error}"
-    );
-    assert!(error.to_string().contains("out of memory"), "{error}");
-    assert_eq!(left(&docker, &options).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_killed_engine_is_not_taken_for_one_without_memory() {
+    let Some(docker) = docker_or_skip().await else {
+        return;
+    };
+    for (run, script, expected) in [
+        ("kill", "kill -9 $$", "SIGKILL"),
+        ("segv", "kill -11 $$", "SIGSEGV"),
+        ("term", "kill -15 $$", "SIGTERM"),
+        ("absent", "exec /no/such/program", "not found"),
+    ] {
+        let (spec, options) = (shell(script).await, options(run));
+        let error = start_only(&spec, &options).await;
+        let text = error.to_string();
+        assert!(
+            matches!(error, ServeError::Died { oom: false, .. }),
+            "{text}"
+        );
+        assert!(text.contains(expected), "{text}");
+        nothing_left(&docker, &options).await;
+    }
 }
 
 #[tokio::test]
@@ -176,11 +210,12 @@ async fn a_missing_image_is_named_and_a_failed_pull_explained() {
     );
     let mut options = options("pull");
     options.auto_pull = true;
+    options.pull.pause = Duration::from_millis(100);
     // Nobody listens at port 1.
     let unreachable: ImageRef = "127.0.0.1:1/kitt/none:1".parse().unwrap();
     let error = start_only(&launch(&unreachable, &[]), &options).await;
     assert!(
-        matches!(&error, ServeError::Image { detail, .. } if detail.contains("refused")),
+        matches!(&error, ServeError::Pull { words, .. } if words.contains("refused")),
         "{error}"
     );
 }

@@ -26,6 +26,7 @@ pub fn host() -> HostFacts {
             ecc: Some(true),
             driver: Some("550.90.07".into()),
             cuda_driver: Some("12.4".into()),
+            ..GpuInfo::default()
         }],
         cpu_model: Some("AMD EPYC 9654 96-Core Processor".into()),
         cores: Some(96),
@@ -41,6 +42,7 @@ pub fn host() -> HostFacts {
         }),
         environment_type: Some("native_linux".into()),
         virtual_machine: Some(false),
+        ..HostFacts::default()
     }
 }
 
@@ -194,6 +196,7 @@ pub fn facts() -> ScenarioFacts {
         token_source: Some("server usage".into()),
         quantile_method: [("ttft_ms".to_owned(), "exact".to_owned())].into(),
         server: Some(serde_json::json!({"ttft_ms.mean": 11.5})),
+        gpu: Some(serde_json::json!({"source": "replay", "gpus": 1})),
     }
 }
 
@@ -227,5 +230,6 @@ pub fn gpu_trace() -> GpuTrace {
         devices: host().gpus,
         samples: vec![sample(0), sample(100)],
         lost: None,
+        ..GpuTrace::default()
     }
 }

@@ -187,6 +187,7 @@ fn fingerprint() -> Fingerprint {
             ("workload", "sha256:0f3c9a"),
         ]),
         soft: pairs(&[("driver", "570.124.06"), ("kernel", "6.8.0-45-generic")]),
+        ..Fingerprint::default()
     }
 }
 

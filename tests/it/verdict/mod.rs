@@ -53,7 +53,7 @@ fn set(runs: Vec<Vec<(&str, ScenarioRecord)>>) -> ResultSet {
                 .into_iter()
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
-            soft: BTreeMap::new(),
+            ..Fingerprint::default()
         }),
         runs: (1..)
             .zip(runs)

@@ -61,6 +61,7 @@ fn an_invalid_measurement_is_no_evidence() {
         Validity::ClientLimited,
         Validity::ScheduleMissed,
         Validity::ServerErrored,
+        Validity::GpuInvalid,
     ] {
         let judged = judged(&with(validity), &base, "ttft_ms.p50");
         assert_eq!(judged.change.obstacle, Some(Obstacle::Invalid));

@@ -4,11 +4,18 @@
 //! In: the GPUs as NVML named them. Out: [`HostFacts`], and from it KITT's `hardware.json` and
 //! KITT's readable label (`research/kitt-and-engines.md` §1.4, §1.6).
 
-use std::{collections::BTreeSet, fs, path::Path};
+mod boards;
+mod cpu;
+mod place;
+
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{telemetry::GpuInfo, units::Bytes};
+use crate::telemetry::GpuInfo;
+
+pub use boards::PciBoard;
+pub use place::Virtualisation;
 
 /// Facts about the machine a run was measured on. `None` is "not known".
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,6 +42,39 @@ pub struct HostFacts {
     pub environment_type: Option<String>,
     /// Whether the processor says that it is a virtual machine's.
     pub virtual_machine: Option<bool>,
+    /// What lies between this program and the hardware.
+    pub virtualisation: Option<Virtualisation>,
+    /// Processor sockets.
+    pub sockets: Option<u32>,
+    /// Processors that a process of ours may keep busy, by affinity and quota, in hundredths.
+    pub visible_hundredths: Option<u64>,
+    /// NUMA nodes that are online.
+    pub numa_nodes: Option<u32>,
+    /// NUMA nodes this process may take memory from.
+    pub numa_allowed: Option<u32>,
+    /// Governor of the processors' frequency.
+    pub governor: Option<String>,
+    /// The kernel's clock source, such as `tsc`.
+    pub clock_source: Option<String>,
+    /// Accelerator boards of the machine, whoever uses them.
+    pub boards: Vec<PciBoard>,
+    /// What the caller knows of the software around: nothing in the file system tells it.
+    pub surroundings: Surroundings,
+}
+
+/// Software around the program. `None` is "not known".
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Version of the Docker daemon.
+    pub docker: Option<String>,
+    /// The daemon's default runtime.
+    pub default_runtime: Option<String>,
+    /// The daemon's storage driver.
+    pub storage_driver: Option<String>,
+    /// How GPUs get into containers: `nvidia runtime`, `cdi`.
+    pub gpu_toolkit: Option<String>,
+    /// Labels of the runner, as its operator told them, sorted.
+    pub runner_labels: Vec<String>,
 }
 
 /// A disk, by kind and model.
@@ -55,27 +95,35 @@ impl HostFacts {
     }
 
     /// As [`HostFacts::read`], with another root of the file system, for tests.
-    fn read_below(root: &Path, gpus: Vec<GpuInfo>) -> Self {
+    pub fn read_below(root: &Path, gpus: Vec<GpuInfo>) -> Self {
         let text = |path: &str| fs::read_to_string(root.join(path)).ok();
         let line = |path: &str| text(path).map(|text| text.trim().to_owned());
         let cpuinfo = text("proc/cpuinfo").unwrap_or_default();
         let os = line("proc/sys/kernel/ostype")
             .zip(line("proc/sys/kernel/osrelease"))
             .map(|(kind, release)| format!("{kind}-{release}"));
+        let (numa_nodes, numa_allowed) = cpu::numa(root);
         Self {
             gpus,
-            cpu_model: cpu_model(&cpuinfo),
-            cores: cores(&cpuinfo),
-            threads: count(fields(&cpuinfo, "processor").count()),
-            ram_gb: text("proc/meminfo").and_then(|text| ram_gb(&text)),
+            cpu_model: cpu::model(&cpuinfo),
+            cores: cpu::cores(&cpuinfo),
+            threads: cpu::count(cpu::fields(&cpuinfo, "processor").count()),
+            ram_gb: text("proc/meminfo").and_then(|text| cpu::ram_gb(&text)),
             ram_type: None,
             os,
             kernel: line("proc/sys/kernel/version"),
-            storage: storage(root),
-            environment_type: Some(environment(root)),
-            virtual_machine: fields(&cpuinfo, "flags")
-                .next()
-                .map(|flags| flags.split_whitespace().any(|flag| flag == "hypervisor")),
+            storage: boards::storage(root),
+            environment_type: Some(place::environment(root)),
+            virtual_machine: place::is_guest(&cpuinfo),
+            virtualisation: place::virtualisation(root, &cpuinfo),
+            sockets: cpu::sockets(root, &cpuinfo),
+            visible_hundredths: cpu::visible_hundredths(root),
+            numa_nodes,
+            numa_allowed,
+            governor: cpu::governor(root),
+            clock_source: line("sys/devices/system/clocksource/clocksource0/current_clocksource"),
+            boards: boards::boards(root),
+            surroundings: Surroundings::default(),
         }
     }
 
@@ -170,94 +218,11 @@ fn plain(text: &str) -> String {
     words.join("-")
 }
 
-/// Values of a `key : value` file such as `/proc/cpuinfo`.
-fn fields<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
-    text.lines().filter_map(move |line| {
-        let (name, value) = line.split_once(':')?;
-        (name.trim() == key).then_some(value.trim())
-    })
-}
-
-fn count(number: usize) -> Option<u32> {
-    u32::try_from(number).ok().filter(|number| *number > 0)
-}
-
-/// x86 names its processors; ARM gives numbers only.
-fn cpu_model(cpuinfo: &str) -> Option<String> {
-    let field = |key| fields(cpuinfo, key).next();
-    field("model name").map(str::to_owned).or_else(|| {
-        let (implementer, part) = field("CPU implementer").zip(field("CPU part"))?;
-        Some(format!("ARM {implementer} {part}"))
-    })
-}
-
-/// A core is a pair of socket and core number; two threads of one core share it.
-fn cores(cpuinfo: &str) -> Option<u32> {
-    let sockets = fields(cpuinfo, "physical id");
-    let cores: BTreeSet<_> = sockets.zip(fields(cpuinfo, "core id")).collect();
-    count(cores.len())
-}
-
-fn ram_gb(meminfo: &str) -> Option<u64> {
-    let total = fields(meminfo, "MemTotal").next()?;
-    let kib: u64 = total.strip_suffix("kB")?.trim().parse().ok()?;
-    let bytes = Bytes(kib.checked_mul(1024)?);
-    Some(bytes.0 >> 30)
-}
-
-/// The first `NVMe` disk, else the first SCSI or SATA disk; others tell no model.
-fn storage(root: &Path) -> Option<Storage> {
-    let block = root.join("sys/block");
-    let mut names: Vec<String> = fs::read_dir(&block)
-        .ok()?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    let first = |prefix: &str| names.iter().find(|name| name.starts_with(prefix));
-    let name = first("nvme").or_else(|| first("sd"))?;
-    let read = |path: &str| fs::read_to_string(block.join(name).join(path)).ok();
-    let model = read("device/model")?.trim().to_owned();
-    let kind = if name.starts_with("nvme") {
-        "nvme"
-    } else if read("queue/rotational")?.trim() == "1" {
-        "hdd"
-    } else {
-        "ssd"
-    };
-    Some(Storage {
-        brand: model.split_whitespace().next()?.to_owned(),
-        model,
-        kind: kind.to_owned(),
-    })
-}
-
-/// KITT's order of detection.
-fn environment(root: &Path) -> String {
-    let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
-    let dgx = text("etc/dgx-release").to_lowercase();
-    let cgroup = text("proc/1/cgroup");
-    let runtimes = ["docker", "kubepods", "containerd", "lxc"];
-    let name = if dgx.contains("spark") {
-        "dgx_spark"
-    } else if !dgx.is_empty() {
-        "dgx"
-    } else if text("proc/version").to_lowercase().contains("microsoft") {
-        "wsl2"
-    } else if root.join(".dockerenv").exists() {
-        "docker"
-    } else if runtimes.iter().any(|runtime| cgroup.contains(runtime)) {
-        "container"
-    } else {
-        "native_linux"
-    };
-    name.to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
+    pub(super) fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = root.path().join(path);
@@ -290,6 +255,7 @@ mod tests {
             ecc: Some(false),
             driver: Some("550.90.07".into()),
             cuda_driver: Some("12.4".into()),
+            ..GpuInfo::default()
         }
     }
 
@@ -323,24 +289,57 @@ mod tests {
         );
     }
 
+    /// A label and the place of five kinds of host.
+    #[test]
+    fn hosts_of_all_kinds_are_told_apart() {
+        let metal = cpuinfo().replace("hypervisor ", "");
+        let memory = ("proc/meminfo", "MemTotal: 65536000 kB\n");
+        let status = (
+            "proc/self/status",
+            "Cpus_allowed_list:\t0-7\nMems_allowed_list:\t0-1\n",
+        );
+        let nodes = ("sys/devices/system/node/online", "0-1\n");
+        let base = [("proc/cpuinfo", metal.as_str()), memory, status, nodes];
+        let host = |more: &[(&str, &str)]| {
+            let tree = root(&[base.as_slice(), more].concat());
+            HostFacts::read_below(tree.path(), Vec::new())
+        };
+        let place = |host: &HostFacts| {
+            let kind = host.virtualisation.map(Virtualisation::name);
+            (kind.unwrap(), host.environment_type.clone().unwrap())
+        };
+        let metal_host = host(&[]);
+        assert_eq!(place(&metal_host), ("bare", "native_linux".to_owned()));
+        assert_eq!((metal_host.sockets, metal_host.cores), (Some(2), Some(4)));
+        assert_eq!(
+            (metal_host.numa_nodes, metal_host.numa_allowed),
+            (Some(2), Some(2))
+        );
+        assert_eq!(metal_host.visible_hundredths, Some(800));
+        let guest = host(&[("proc/cpuinfo", &cpuinfo())]);
+        assert_eq!(place(&guest), ("vm", "native_linux".to_owned()));
+        let wsl = host(&[(
+            "proc/version",
+            "Linux version 5.15.90.1-microsoft-standard-WSL2",
+        )]);
+        assert_eq!(place(&wsl), ("wsl", "wsl2".to_owned()));
+        let container = host(&[
+            (".dockerenv", ""),
+            ("proc/self/cgroup", "0::/\n"),
+            ("sys/fs/cgroup/cpu.max", "150000 100000\n"),
+        ]);
+        assert_eq!(place(&container), ("container", "docker".to_owned()));
+        assert_eq!(container.visible_hundredths, Some(150));
+        let dgx = host(&[("etc/dgx-release", "DGX_NAME=\"DGX Server\"\n")]);
+        assert_eq!(place(&dgx), ("bare", "dgx".to_owned()));
+    }
+
     #[test]
     fn an_empty_machine_knows_nothing_and_does_not_fail() {
         let root = root(&[]);
         let host = HostFacts::read_below(root.path(), vec![]);
         assert_eq!((host.cores, host.threads, host.ram_gb), (None, None, None));
         assert_eq!(host.storage, None);
-    }
-
-    #[test]
-    fn environments_are_told_apart_in_kitts_order() {
-        for (file, text, expected) in [
-            ("etc/dgx-release", "DGX_NAME=\"DGX Spark\"", "dgx_spark"),
-            ("proc/version", "Linux version 5.15 (Microsoft@x)", "wsl2"),
-            (".dockerenv", "", "docker"),
-            ("proc/1/cgroup", "0::/kubepods/pod1", "container"),
-        ] {
-            assert_eq!(environment(root(&[(file, text)]).path()), expected);
-        }
     }
 
     /// The string KITT printed for this machine, less the memory type that needs root
