@@ -9,6 +9,7 @@ mod doctor;
 mod engines;
 mod files;
 mod fingerprint;
+mod gpus;
 mod log;
 mod measure;
 mod out;

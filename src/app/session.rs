@@ -13,14 +13,14 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    clock, describe, fingerprint,
+    clock, describe, fingerprint, gpus,
     scenario::{Bench, Measured},
     signal::Stop,
     sources::Sources,
 };
 use crate::{
-    context::{Machine, TelemetryChoice, Trigger},
-    engine::{ApiTraits, GpuSet, Target},
+    context::{Machine, Trigger},
+    engine::{ApiTraits, Target},
     error::Error,
     ids::ModelRef,
     load,
@@ -31,13 +31,9 @@ use crate::{
     },
     secret::Secret,
     serve::{self, Endpoint, Runs, ServeOptions},
-    telemetry::{self, NoGpu, Owner, Scrape, Watch},
+    telemetry::{self, Scrape, Watch},
     workload::TokenCounter,
 };
-
-/// How long the idle engine is watched: energy counters move in steps of 100 ms, and what is
-/// shorter than ten seconds is no baseline.
-const IDLE: Duration = Duration::from_millis(10_200);
 
 /// What a session needs beside its plan.
 pub(super) struct SessionOptions<'a> {
@@ -125,7 +121,7 @@ impl Session {
     pub(super) fn begin(mut plan: Plan, options: SessionOptions<'_>) -> Result<Self, Error> {
         let sources = Sources::read(&mut plan)?;
         // From before the engine starts: errors from before are not reported.
-        let watch = watch(&plan, options.machine)?;
+        let watch = gpus::watch(&plan, options.machine)?;
         let gpus = match &watch {
             Ok(watch) => watch.devices().to_vec(),
             Err(_untold) => telemetry::gpus().unwrap_or_default(),
@@ -200,7 +196,7 @@ impl Session {
             // For all runs: another job must not slip in between.
             let gpus = launch.target.gpus();
             let reserved = serve::reserve(gpus, &self.serve, stop.token(), async || {
-                used_by_others(gpus.clone()).await
+                gpus::used_by_others(gpus.clone()).await
             });
             let reserved = Box::pin(reserved).await;
             stop.check()?;
@@ -244,8 +240,12 @@ impl Session {
         let sources = Arc::clone(&self.sources);
         let target = self.target(&endpoint);
         let (watch, prices) = (self.watch.clone(), self.machine.prices.clone());
+        let mut idle_power_w = None;
         if let Some(watch) = &watch {
-            watch.expect(owner(&endpoint.runs));
+            watch.expect(gpus::owner(&endpoint.runs));
+            if self.machine.idle_power {
+                idle_power_w = gpus::idle_power(watch, stop).await?;
+            }
         }
         let bench = Bench {
             plan: &plan,
@@ -256,8 +256,8 @@ impl Session {
             name: format!("run {number}/{}", plan.runs),
             watch: watch.as_deref(),
             prices: &prices,
-            gpus: gpus(&plan.launch.target),
-            idle_power_w: self.idle_power(stop).await?,
+            gpus: gpus::count(&plan.launch.target),
+            idle_power_w,
             scrape: self.scrape(&endpoint),
             dialects: &dialects,
         };
@@ -329,28 +329,6 @@ impl Session {
             })?;
         }
         Ok(())
-    }
-
-    /// Watches the engine for a while before anything is asked of it, where that is wanted.
-    async fn idle_power(&self, stop: &Stop) -> Result<Option<f64>, Error> {
-        let watch = self.watch.as_deref().filter(|_| self.machine.idle_power);
-        let Some(watch) = watch else {
-            return Ok(None);
-        };
-        let (section, began) = (watch.section(), Instant::now());
-        tokio::select! {
-            () = tokio::time::sleep(IDLE) => {}
-            () = stop.token().cancelled() => {}
-        }
-        stop.check()?;
-        let window = Duration::ZERO..began.elapsed();
-        let power = measure::idle_power(&section.stop(), &window);
-        if let Some(watts) = power {
-            tracing::info!("the idle engine draws {watts:.0} W");
-        } else {
-            tracing::warn!("the idle engine's power is not known");
-        }
-        Ok(power)
     }
 
     fn note_engine(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
@@ -520,54 +498,5 @@ impl Session {
             invalid: self.invalid,
             tables: self.tables,
         })
-    }
-}
-
-/// Who else uses the GPUs; `None` when nobody does or nothing tells.
-async fn used_by_others(gpus: GpuSet) -> Option<String> {
-    // Reading the GPUs blocks for seconds.
-    let asked = tokio::task::spawn_blocking(move || telemetry::gpu_busy(&gpus));
-    asked.await.ok().flatten()
-}
-
-/// Watches the GPUs the engine gets. Without any the run goes on, unless they are required.
-fn watch(plan: &Plan, machine: &Machine) -> Result<Result<Rc<Watch>, NoGpu>, Error> {
-    let (gpus, own) = match &plan.launch.target {
-        Target::Container(container) => (container.gpus.clone(), true),
-        Target::Process(process) => (process.gpus.clone(), true),
-        Target::InProcess(_) | Target::Endpoint(_) => (GpuSet::None, false),
-    };
-    // The energy of GPUs that do nothing says nothing about the engine.
-    let unused = own && gpus.is_none() && machine.telemetry == TelemetryChoice::Auto;
-    let watch = if unused {
-        Err(NoGpu::NotUsed)
-    } else {
-        Watch::start(&machine.telemetry, &gpus).map(Rc::new)
-    };
-    if let Err(none) = &watch {
-        if machine.require_telemetry {
-            return Err(Error::Telemetry(none.clone()));
-        }
-        if !matches!(none, NoGpu::NotUsed | NoGpu::Off) {
-            tracing::warn!("telemetry: unavailable ({none})");
-        }
-    }
-    Ok(watch)
-}
-
-/// How many GPUs an engine that kitt starts gets, where that is known before they are watched.
-fn gpus(target: &Target) -> Option<u32> {
-    let count = target.gpus().count().filter(|count| *count > 0)?;
-    u32::try_from(count).ok()
-}
-
-/// Whose processes are to be on the GPUs while the engine runs.
-fn owner(runs: &Runs) -> Owner {
-    match runs {
-        // It uses none.
-        Runs::Here => Owner::Nobody,
-        Runs::Container(id) => Owner::Container(id.clone()),
-        Runs::Group(leader) => Owner::Group(*leader),
-        Runs::Elsewhere => Owner::Unknown,
     }
 }

@@ -9,39 +9,35 @@
 
 use std::{
     ffi::{CStr, c_char, c_int, c_uint, c_ulonglong},
-    ptr, thread,
-    time::{Duration, Instant},
+    ptr,
 };
 
 use nvml_wrapper_sys::bindings::*;
 
 use crate::{
     script::{Gpu, Process, Script},
-    world::{ask, is_lost, next_xid, now},
+    world::{ask, now},
 };
 
-const OK: nvmlReturn_t = nvmlReturn_enum_NVML_SUCCESS;
-const INVALID: nvmlReturn_t = nvmlReturn_enum_NVML_ERROR_INVALID_ARGUMENT;
+pub(crate) const OK: nvmlReturn_t = nvmlReturn_enum_NVML_SUCCESS;
+pub(crate) const INVALID: nvmlReturn_t = nvmlReturn_enum_NVML_ERROR_INVALID_ARGUMENT;
 const UNSUPPORTED: nvmlReturn_t = nvmlReturn_enum_NVML_ERROR_NOT_SUPPORTED;
 const MISSING: nvmlReturn_t = nvmlReturn_enum_NVML_ERROR_FUNCTION_NOT_FOUND;
-const LOST: nvmlReturn_t = nvmlReturn_enum_NVML_ERROR_GPU_IS_LOST;
+pub(crate) const LOST: nvmlReturn_t = nvmlReturn_enum_NVML_ERROR_GPU_IS_LOST;
 const TOO_SMALL: nvmlReturn_t = nvmlReturn_enum_NVML_ERROR_INSUFFICIENT_SIZE;
-const NO_VALUE: u32 = u32::MAX;
+pub(crate) const NO_VALUE: u32 = u32::MAX;
 /// Driver 580.82 gave fields new numbers.
 const RENUMBERED: (u32, u32) = (580, 82);
 
-/// How often a wait for events looks: the real one is woken by the kernel.
-const LOOK_FOR_EVENTS: Duration = Duration::from_millis(20);
-
 /// A GPU, or a slice of one, as the caller holds it.
 #[derive(Clone, Copy)]
-struct Handle {
-    gpu: usize,
-    slice: Option<usize>,
+pub(crate) struct Handle {
+    pub(crate) gpu: usize,
+    pub(crate) slice: Option<usize>,
 }
 
 impl Handle {
-    fn out(self) -> nvmlDevice_t {
+    pub(crate) fn out(self) -> nvmlDevice_t {
         let slice = self.slice.map_or(0, |slice| slice + 1);
         ptr::without_provenance_mut((slice << 16) | (self.gpu + 1))
     }
@@ -55,11 +51,11 @@ impl Handle {
     }
 }
 
-fn code(result: Result<(), nvmlReturn_t>) -> nvmlReturn_t {
+pub(crate) fn code(result: Result<(), nvmlReturn_t>) -> nvmlReturn_t {
     result.err().unwrap_or(OK)
 }
 
-fn put<T>(into: *mut T, value: T) -> Result<(), nvmlReturn_t> {
+pub(crate) fn put<T>(into: *mut T, value: T) -> Result<(), nvmlReturn_t> {
     if into.is_null() {
         return Err(INVALID);
     }
@@ -85,7 +81,7 @@ fn put_text(into: *mut c_char, length: c_uint, text: &str) -> Result<(), nvmlRet
 }
 
 /// Asks a GPU that is there and has the function.
-fn gpu(
+pub(crate) fn gpu(
     device: nvmlDevice_t,
     function: &str,
     body: impl FnOnce(&Script, &Gpu, Handle, u64) -> Result<(), nvmlReturn_t>,
@@ -589,74 +585,4 @@ pub extern "C" fn nvmlDeviceGetGraphicsRunningProcesses_v3(
 ) -> nvmlReturn_t {
     let name = "nvmlDeviceGetGraphicsRunningProcesses_v3";
     processes(device, name, count, infos, |one| one.draws)
-}
-
-// --- What they report --------------------------------------------------------------------------
-
-#[unsafe(no_mangle)]
-pub extern "C" fn nvmlEventSetCreate(set: *mut nvmlEventSet_t) -> nvmlReturn_t {
-    let registered: Box<Vec<usize>> = Box::default();
-    code(put(set, Box::into_raw(registered).cast()))
-}
-
-#[unsafe(no_mangle)]
-pub extern "C" fn nvmlDeviceRegisterEvents(
-    device: nvmlDevice_t,
-    _types: c_ulonglong,
-    set: nvmlEventSet_t,
-) -> nvmlReturn_t {
-    gpu(device, "nvmlDeviceRegisterEvents", |_, _, handle, _| {
-        if set.is_null() {
-            return Err(INVALID);
-        }
-        // SAFETY: it came from `nvmlEventSetCreate` and was not freed; it is not null.
-        unsafe { (*set.cast::<Vec<usize>>()).push(handle.gpu) };
-        Ok(())
-    })
-}
-
-#[unsafe(no_mangle)]
-pub extern "C" fn nvmlEventSetWait_v2(
-    set: nvmlEventSet_t,
-    data: *mut nvmlEventData_t,
-    timeout_ms: c_uint,
-) -> nvmlReturn_t {
-    if set.is_null() {
-        return INVALID;
-    }
-    // SAFETY: it came from `nvmlEventSetCreate` and was not freed; it is not null.
-    let gpus = unsafe { (*set.cast::<Vec<usize>>()).clone() };
-    let until = Instant::now() + Duration::from_millis(timeout_ms.into());
-    loop {
-        if let Some((at, xid)) = next_xid(&gpus) {
-            let event = nvmlEventData_t {
-                device: Handle {
-                    gpu: at,
-                    slice: None,
-                }
-                .out(),
-                eventType: nvmlEventTypeXidCriticalError.into(),
-                eventData: xid,
-                gpuInstanceId: NO_VALUE,
-                computeInstanceId: NO_VALUE,
-            };
-            return code(put(data, event));
-        }
-        if is_lost(&gpus) {
-            return LOST;
-        }
-        if Instant::now() >= until {
-            return nvmlReturn_enum_NVML_ERROR_TIMEOUT;
-        }
-        thread::sleep(LOOK_FOR_EVENTS);
-    }
-}
-
-#[unsafe(no_mangle)]
-pub extern "C" fn nvmlEventSetFree(set: nvmlEventSet_t) -> nvmlReturn_t {
-    if !set.is_null() {
-        // SAFETY: it came from `nvmlEventSetCreate`, and nobody uses it after this.
-        drop(unsafe { Box::from_raw(set.cast::<Vec<usize>>()) });
-    }
-    OK
 }

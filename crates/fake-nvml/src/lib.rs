@@ -9,6 +9,8 @@
 //! old driver.
 
 #[cfg(target_os = "linux")]
+mod events;
+#[cfg(target_os = "linux")]
 mod exports;
 pub mod script;
 #[cfg(target_os = "linux")]
