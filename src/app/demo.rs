@@ -3,8 +3,10 @@
 use std::{num::NonZeroU32, path::Path};
 
 use super::{
-    clock, report,
-    session::{ModelFiles, Session, SessionOptions},
+    clock,
+    describe::ModelFiles,
+    report,
+    session::{Session, SessionOptions},
     signal::Stop,
 };
 use crate::{

@@ -5,7 +5,6 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::session::ModelFiles;
 use crate::{
     context::Trigger,
     engine::{Mode, Target},
@@ -125,6 +124,15 @@ pub(super) fn provenance(
         },
         ..Provenance::default()
     }
+}
+
+/// What is known of a model's files before anything is started.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ModelFiles {
+    /// Branch, tag or commit, as asked for.
+    pub(super) revision: Option<String>,
+    /// How the weights are quantised.
+    pub(super) quantisation: Option<String>,
 }
 
 /// The driver of these GPUs; `None` without any.

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use super::{
-    clock, out,
-    session::{Finished, ModelFiles, Session, SessionOptions},
+    clock,
+    describe::ModelFiles,
+    out,
+    session::{Finished, Session, SessionOptions},
     signal::Stop,
     space, tell,
 };

@@ -13,7 +13,9 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    clock, describe, fingerprint, gpus,
+    clock,
+    describe::{self, ModelFiles},
+    fingerprint, gpus,
     scenario::{Bench, Measured},
     signal::Stop,
     sources::Sources,
@@ -61,15 +63,6 @@ pub(super) struct SessionOptions<'a> {
     pub(super) dialects: Vec<Dialect>,
     /// What is known of the model's files.
     pub(super) files: ModelFiles,
-}
-
-/// What is known of a model's files before anything is started.
-#[derive(Debug, Clone, Default)]
-pub(super) struct ModelFiles {
-    /// Branch, tag or commit, as asked for.
-    pub(super) revision: Option<String>,
-    /// How the weights are quantised.
-    pub(super) quantisation: Option<String>,
 }
 
 /// A measurement under way.

@@ -212,7 +212,7 @@ fn measure(layers: &Layers, file: &ConfigFile, env: &EnvSnapshot) -> Result<Meas
         endpoint,
         model_revision: layers.parse_with("model-revision", revision)?,
         offline: layers.switch("offline")?,
-        cache_dir: layers.parse_with("cache-dir", folder)?,
+        cache_dir: layers.parse_with("cache-dir", text::folder)?,
         hf_token: layers
             .text("hf-token")
             .or_else(|| env.get("HF_TOKEN"))
@@ -330,11 +330,6 @@ fn revision(text: &str) -> Result<String, String> {
     } else {
         Err("write a branch, tag or commit".to_owned())
     }
-}
-
-/// A folder as an absolute path: Docker mounts nothing else.
-pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
-    std::path::absolute(text).map_err(|error| error.to_string())
 }
 
 fn cpuset(text: &str) -> Result<String, String> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use super::{ContextError, EnvSnapshot, Layers, inputs::folder, text};
+use super::{ContextError, EnvSnapshot, Layers, text};
 
 /// Variables of the runner that an engine on this host gets; everything else may hold secrets.
 const PASSED_ON: [&str; 12] = [
@@ -117,7 +117,7 @@ pub(super) fn resolve(layers: &Layers, env: &EnvSnapshot) -> Result<Machine, Con
             .parse_with("wait-for-gpu", text::duration)?
             .unwrap_or_default(),
         lock_dir: layers
-            .parse_with("lock-dir", folder)?
+            .parse_with("lock-dir", text::folder)?
             .unwrap_or_else(|| temporary().join("kitt-locks")),
         telemetry: layers
             .parse_with("telemetry", telemetry)?

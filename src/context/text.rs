@@ -1,6 +1,6 @@
 //! Small readers of setting texts. Each error is a sentence fragment that says what is allowed.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use jiff::SignedDuration;
 
@@ -79,6 +79,11 @@ pub(super) fn long(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("the time must be above 0".to_owned()),
         time => Ok(time),
     }
+}
+
+/// A folder as an absolute path: Docker mounts nothing else.
+pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
+    std::path::absolute(text).map_err(|error| error.to_string())
 }
 
 /// Words separated by commas or new lines.
