@@ -138,14 +138,8 @@ pub(super) struct ModelFiles {
 /// The driver of these GPUs; `None` without any.
 pub(super) fn driver(gpus: &[GpuInfo]) -> Option<DriverFacts> {
     let gpu = gpus.first()?;
-    let cuda = gpu.cuda_driver.as_deref().and_then(|text| {
-        let (major, minor) = text.split_once('.')?;
-        Some((major.parse().ok()?, minor.parse().ok()?))
-    });
-    Some(DriverFacts {
-        cuda,
-        version: gpu.driver.clone(),
-    })
+    let (cuda, version) = (gpu.cuda_driver.as_deref(), gpu.driver.as_deref());
+    Some(DriverFacts::new(cuda, version))
 }
 
 pub(super) fn fingerprint(

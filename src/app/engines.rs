@@ -106,7 +106,7 @@ async fn setup(args: &SetupArgs, settings: &Measure) -> Result<(), Error> {
         auto_pull: true,
         ..ServeOptions::new(clock::invocation())
     };
-    let image = Box::pin(serve::make_image_available(&options, &source)).await?;
+    let image = Box::pin(serve::fetch(&source, &options)).await?;
     let digest = image.digest.unwrap_or_else(|| "no digest".to_owned());
     out::text(&format!("{}: {} ({digest})", about.name, image.reference));
     Ok(())
@@ -229,7 +229,7 @@ async fn images(about: &About, machine: &Machine) -> Vec<(String, Option<String>
             continue;
         };
         let source = ImageSource::Reference(reference);
-        match serve::make_image_available(&options, &source).await {
+        match serve::fetch(&source, &options).await {
             Ok(facts) if found.iter().all(|(known, _)| *known != facts.reference) => {
                 found.push((facts.reference, facts.digest));
             }

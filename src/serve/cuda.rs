@@ -21,6 +21,20 @@ pub struct DriverFacts {
     pub version: Option<String>,
 }
 
+impl DriverFacts {
+    /// What a driver tells of itself: the newest CUDA, such as `12.4`, and its version.
+    pub fn new(cuda: Option<&str>, version: Option<&str>) -> Self {
+        let pair = |text: &str| {
+            let (major, minor) = text.split_once('.')?;
+            Some((major.parse().ok()?, minor.parse().ok()?))
+        };
+        Self {
+            cuda: cuda.and_then(pair),
+            version: version.map(str::to_owned),
+        }
+    }
+}
+
 /// Whether an image runs on a driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fit {

@@ -20,7 +20,7 @@ use super::{
     facts::DaemonFacts,
     image::{self, Image},
     lock,
-    logs::Log,
+    logs::{LAST_WORDS, Log},
     mounts, owner,
     ready::Probe,
     reaper,
@@ -34,8 +34,6 @@ use crate::{
     units::Bytes,
 };
 
-/// How long the last words of a dead engine are waited for.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long a removal is tried on a daemon that went away: it may be back any moment.
 const AWAY: Duration = Duration::from_secs(10);
 /// Engines of this process so far: several of one run follow one another or run side by side.

@@ -50,13 +50,25 @@ pub struct Image {
     pub secrets: Vec<Secret>,
 }
 
-/// Makes the image of a reference available, pulling it when the options allow.
+/// Makes an image available: it is there, it is pulled where the options allow it, or it is made of
+/// the running binary. Whether this machine's driver can run it is asked when it is started.
 ///
 /// # Errors
 /// No daemon, an image that is missing and may not be pulled, or a pull that failed.
-pub async fn fetch(image: &ImageRef, options: &ServeOptions) -> Result<Image, ServeError> {
+pub async fn fetch(source: &ImageSource, options: &ServeOptions) -> Result<Image, ServeError> {
     let daemon = connect(&options.docker).await?;
-    Box::pin(reference(&daemon, image, options)).await
+    Box::pin(available(&daemon, source, options)).await
+}
+
+async fn available(
+    daemon: &Daemon,
+    source: &ImageSource,
+    options: &ServeOptions,
+) -> Result<Image, ServeError> {
+    match source {
+        ImageSource::RunningBinary => own(daemon).await,
+        ImageSource::Reference(image) => reference(daemon, image, options).await,
+    }
 }
 
 /// Makes the container's image available and checks that this machine's driver can run it.
@@ -65,10 +77,7 @@ pub(super) async fn ensure(
     spec: &ContainerSpec,
     options: &ServeOptions,
 ) -> Result<Image, ServeError> {
-    let image = match &spec.image {
-        ImageSource::RunningBinary => own(daemon).await?,
-        ImageSource::Reference(image) => reference(daemon, image, options).await?,
-    };
+    let image = available(daemon, &spec.image, options).await?;
     check_driver(&image, spec, options)?;
     Ok(image)
 }

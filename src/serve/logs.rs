@@ -26,6 +26,8 @@ use super::{
 /// What the daemon hands out.
 pub(super) type Frame = Result<LogOutput, Error>;
 
+/// How long the last words of a dead engine are waited for.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Written at least so often; in between lines are gathered, since every write costs a thread.
 const WRITE_EVERY: Duration = Duration::from_millis(500);
 const WRITE_AT: usize = 64 * 1024;

@@ -57,10 +57,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use url::Url;
 
-use crate::{
-    engine::{ContainerSpec, ImageSource},
-    secret::Secret,
-};
+use crate::secret::Secret;
 
 pub use crate::context::DockerPlace;
 
@@ -185,32 +182,4 @@ pub struct EngineFacts {
     pub args: Vec<String>,
     /// The daemon its container runs on.
     pub daemon: Option<DaemonFacts>,
-}
-
-/// An image on the daemon.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageFacts {
-    /// What a container is created from.
-    pub reference: String,
-    /// `sha256:…` of the repository, or of the image itself when it came from no registry.
-    pub digest: Option<String>,
-}
-
-/// Makes an image available on the daemon: it is there, it is pulled where the options allow it,
-/// or it is made of the running binary.
-///
-/// # Errors
-/// No daemon, an image that is not there and may not or cannot be pulled.
-pub async fn make_image_available(
-    options: &ServeOptions,
-    source: &ImageSource,
-) -> Result<ImageFacts, ServeError> {
-    let daemon = connect(&options.docker).await?;
-    // For no GPU yet: whether the driver suits it is asked when it is started.
-    let spec = ContainerSpec::new(source.clone(), 0);
-    let image = image::ensure(&daemon, &spec, options).await?;
-    Ok(ImageFacts {
-        reference: image.reference,
-        digest: image.digest,
-    })
 }

@@ -28,7 +28,7 @@ use super::{
     container::Exit,
     custody::Custody,
     lock,
-    logs::{Frame, Log},
+    logs::{Frame, LAST_WORDS, Log},
     owner::Owner,
     processes::{self, Family, Leader, MARK},
     ready::Probe,
@@ -40,8 +40,6 @@ use super::{
 };
 use crate::engine::{LaunchSpec, ProcessSpec};
 
-/// How long the last words of a dead engine are waited for.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long a process that ends may look alive.
 const ENDING: Duration = Duration::from_millis(50);
 /// How long killed processes may take to be gone. Freeing a GPU's memory takes the kernel seconds.

@@ -112,12 +112,7 @@ async fn sweep_docker(daemon: &Daemon, what: &Sweep, done: &mut Cleanup) -> Resu
             continue;
         }
         let of_run = what.run.as_ref().is_some_and(|run| thing.label(RUN) == run);
-        let life = owner::life(
-            &thing.labels,
-            &daemon.owner,
-            daemon.local,
-            owner::alive_since,
-        );
+        let life = thing.life(daemon);
         let expired = owner::is_expired(&thing.labels, now);
         if !removable(life, of_run, expired, what.even_living) {
             done.kept.push(thing.name);
@@ -219,6 +214,15 @@ impl Thing {
         })
     }
 
+    fn life(&self, daemon: &Daemon) -> Life {
+        owner::life(
+            &self.labels,
+            &daemon.owner,
+            daemon.local,
+            owner::alive_since,
+        )
+    }
+
     fn label(&self, key: &str) -> &str {
         self.labels.get(key).map_or("", String::as_str)
     }
@@ -235,6 +239,18 @@ impl Thing {
             Kind::Network => network::remove(daemon, &self.id).await,
         }
     }
+}
+
+/// Containers that kitt made, by name, and what can be said about their owners.
+pub(super) async fn containers(daemon: &Daemon) -> Result<Vec<(String, Life)>, ServeError> {
+    let found = things(daemon, &[format!("{LABEL}=1")]).await?;
+    let containers = found
+        .into_iter()
+        .filter(|thing| thing.kind == Kind::Container);
+    Ok(containers
+        .map(|thing| (thing.life(daemon), thing))
+        .map(|(life, thing)| (thing.name, life))
+        .collect())
 }
 
 /// Everything with these labels, containers first.

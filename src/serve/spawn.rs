@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 use super::ServeOptions;
 use crate::{
     engine::{GpuSet, PORT, ProcessSpec},
+    limits,
     sim::paced::pin_to,
 };
 
@@ -41,21 +42,11 @@ pub(super) fn spawn(mut command: Command, cpuset: Option<&str>) -> io::Result<Ch
     })
 }
 
-/// The kernel's list form, such as `0-3,6`.
+/// Processors in the kernel's list form, such as `0-3,6`.
 fn processors(list: &str) -> io::Result<Vec<usize>> {
-    /// More than any machine has.
-    const MOST: usize = 1 << 16;
     let wrong = || io::Error::other(format!("`{list}` is no list of processors such as 0-3,6"));
-    let mut found = Vec::new();
-    for part in list.split(',') {
-        let (low, high) = part.split_once('-').unwrap_or((part, part));
-        let number = |text: &str| text.parse::<usize>().ok().filter(|number| *number < MOST);
-        match (number(low), number(high)) {
-            (Some(low), Some(high)) if low <= high => found.extend(low..=high),
-            _ => return Err(wrong()),
-        }
-    }
-    Ok(found)
+    let found = limits::numbers(list).ok_or_else(wrong)?;
+    Ok(found.into_iter().map(|number| number as usize).collect())
 }
 
 /// A loopback port that nobody listens on.

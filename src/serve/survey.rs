@@ -1,12 +1,6 @@
 //! What `kitt doctor` and `kitt fingerprint` ask of the daemon: questions only, nothing changes.
 
-use bollard::query_parameters::ListContainersOptionsBuilder;
-
-use super::{
-    DaemonFacts, LABEL, ServeError,
-    docker::{ASK, Daemon, call},
-    owner,
-};
+use super::{DaemonFacts, ServeError, docker::Daemon, owner::Life, reaper};
 
 /// What a daemon says of itself, and what kitt left there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,29 +18,12 @@ pub struct Survey {
 /// # Errors
 /// It does not answer.
 pub async fn survey(daemon: &Daemon) -> Result<Survey, ServeError> {
+    let leftovers = reaper::containers(daemon).await?.into_iter();
     Ok(Survey {
         facts: daemon.facts().await?.clone(),
-        leftovers: leftovers(daemon).await?,
+        leftovers: leftovers
+            .map(|(name, life)| (name, life == Life::Dead))
+            .collect(),
         local: daemon.local,
     })
-}
-
-async fn leftovers(daemon: &Daemon) -> Result<Vec<(String, bool)>, ServeError> {
-    let filter = [("label", vec![format!("{LABEL}=1")])].into();
-    let options = ListContainersOptionsBuilder::new()
-        .all(true)
-        .filters(&filter)
-        .build();
-    let listed = daemon.docker.list_containers(Some(options));
-    let found = call("list containers", ASK, listed).await?;
-    let described = |one: bollard::models::ContainerSummary| {
-        let labels = one.labels.unwrap_or_default();
-        let name = one.names?.into_iter().next()?;
-        let life = owner::life(&labels, &daemon.owner, daemon.local, owner::alive_since);
-        Some((
-            name.trim_start_matches('/').to_owned(),
-            life == owner::Life::Dead,
-        ))
-    };
-    Ok(found.into_iter().filter_map(described).collect())
 }

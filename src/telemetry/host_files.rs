@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use crate::limits;
+
 /// Processor time of some processors since boot, in clock ticks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct CpuTime {
@@ -71,27 +73,7 @@ pub(crate) fn allowed(status: &str) -> Vec<u32> {
     let list = status
         .lines()
         .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    ranges(list.unwrap_or_default())
-}
-
-/// The kernel's lists of numbers, such as `0-3,8`; empty when it is none.
-pub(crate) fn ranges(list: &str) -> Vec<u32> {
-    /// No machine has more; a damaged file does not make a list of billions.
-    const MOST: u32 = 65_536;
-    let parsed: Option<Vec<(u32, u32)>> = list
-        .trim()
-        .split(',')
-        .map(|range| {
-            let (low, high) = range.split_once('-').unwrap_or((range, range));
-            let (low, high) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
-            (high < MOST).then_some((low, high))
-        })
-        .collect();
-    parsed
-        .unwrap_or_default()
-        .into_iter()
-        .flat_map(|(low, high)| low..=high)
-        .collect()
+    limits::numbers(list.unwrap_or_default()).unwrap_or_default()
 }
 
 /// How often and how long a control group was held back, since its creation.

@@ -40,7 +40,7 @@ pub use gpu::{
     GpuStatus, GpuStatusSample, GpuTrace, MigSlice, ProcessKind, SliceOf, ThrottleTimes, WatchCost,
 };
 pub use host::{HostLoad, HostRoots, HostState, HostWatch};
-pub(crate) use host_files::{allowed, groups, ranges};
+pub(crate) use host_files::{allowed, groups};
 pub use nvidia_smi::NvidiaSmiSource;
 pub use nvml::{NvmlSource, gpus};
 pub use processes::{Owner, foreign, program};

@@ -17,6 +17,7 @@ use std::{
 
 use kitt_action::{
     context::DockerPlace,
+    engine::ImageSource,
     error::Error,
     exit::Exit,
     serve::{self, PullFailure, PullLimits, Rule, ServeError, ServeOptions, Unusable},
@@ -232,9 +233,12 @@ async fn a_call_that_stalls_later_is_given_up_too() {
         ..ServeOptions::new("stall")
     };
     let begin = Instant::now();
-    let error = serve::fetch(&"busybox:1".parse().unwrap(), &options)
-        .await
-        .unwrap_err();
+    let error = serve::fetch(
+        &ImageSource::Reference("busybox:1".parse().unwrap()),
+        &options,
+    )
+    .await
+    .unwrap_err();
     assert!(matches!(error, ServeError::DockerTimeout { .. }), "{error}");
     assert!(
         error.to_string().contains("look at the image within 10s"),
@@ -285,9 +289,12 @@ async fn a_daemon_that_stumbles_is_no_failure() {
         docker: daemon.place(),
         ..ServeOptions::new("stumble")
     };
-    let error = serve::fetch(&"busybox".parse().unwrap(), &options)
-        .await
-        .unwrap_err();
+    let error = serve::fetch(
+        &ImageSource::Reference("busybox".parse().unwrap()),
+        &options,
+    )
+    .await
+    .unwrap_err();
     assert!(
         matches!(&error, ServeError::ImageMissing { image } if image == "busybox:latest"),
         "{error}"
@@ -358,7 +365,9 @@ async fn what_a_daemon_says_of_a_pull_decides() {
             ..ServeOptions::new("pull")
         };
         let image = "r.io/x:1".parse().unwrap();
-        let error = serve::fetch(&image, &options).await.unwrap_err();
+        let error = serve::fetch(&ImageSource::Reference(image), &options)
+            .await
+            .unwrap_err();
         println!("{error}");
         let ServeError::Pull { failure, .. } = error else {
             panic!("{error}")

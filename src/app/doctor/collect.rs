@@ -13,7 +13,7 @@ use crate::{
     app::space,
     cli::DoctorArgs,
     context::{EnvSnapshot, Gpus, Inputs},
-    engine::{ENGINES, Engine},
+    engine::{ENGINES, Engine, ImageSource},
     error::Error,
     limits, load, publish,
     results::{HostFacts, PciBoard},
@@ -125,7 +125,11 @@ async fn image(inputs: &Inputs) -> Option<Image> {
         docker: inputs.measure.machine.docker.clone(),
         ..ServeOptions::new("doctor")
     };
-    let found = Box::pin(serve::fetch(name, &options)).await;
+    let found = Box::pin(serve::fetch(
+        &ImageSource::Reference(name.clone()),
+        &options,
+    ))
+    .await;
     let found = found.inspect_err(|error| tracing::debug!(%error, "the image cannot be looked at"));
     Some(Image {
         name: name.to_string(),

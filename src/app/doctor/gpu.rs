@@ -190,14 +190,7 @@ fn image(facts: &GpuFacts, gpu: Option<&Gpu>) -> Option<Finding> {
         ));
     };
     let gpu = gpu?;
-    let cuda = gpu.cuda.as_deref().and_then(|cuda| {
-        let (major, minor) = cuda.split_once('.')?;
-        Some((major.parse().ok()?, minor.parse().ok()?))
-    });
-    let driver = DriverFacts {
-        cuda,
-        version: gpu.driver.clone(),
-    };
+    let driver = DriverFacts::new(gpu.cuda.as_deref(), gpu.driver.as_deref());
     Some(match fits_driver(environment, &driver) {
         Fit::Fits => Finding::ok("gpu.image", format!("{name} fits the driver")),
         Fit::Unfit(why) => Finding::problem(

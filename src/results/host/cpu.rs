@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use crate::{
-    telemetry::{allowed, groups, ranges},
+    limits,
+    telemetry::{allowed, groups},
     units::Bytes,
 };
 
@@ -84,12 +85,13 @@ fn quota_hundredths(group: &Path) -> Option<u64> {
 /// NUMA nodes that are online, and how many of them this process may take memory from.
 pub(super) fn numa(root: &Path) -> (Option<u32>, Option<u32>) {
     let text = |path: &str| fs::read_to_string(root.join(path)).ok();
-    let online = text("sys/devices/system/node/online").map(|list| ranges(&list).len());
+    let online =
+        text("sys/devices/system/node/online").and_then(|list| Some(limits::numbers(&list)?.len()));
     let allowed = text("proc/self/status").and_then(|status| {
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("Mems_allowed_list:"))?;
-        Some(ranges(line).len())
+        Some(limits::numbers(line)?.len())
     });
     (online.and_then(count), allowed.and_then(count))
 }

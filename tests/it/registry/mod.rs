@@ -16,6 +16,7 @@ use std::{
 use bollard::{Docker, query_parameters::RemoveImageOptionsBuilder};
 use kitt_action::{
     context::DockerPlace,
+    engine::ImageSource,
     ids::ImageRef,
     serve::{self, Image, PullFailure, PullLimits, ServeError, ServeOptions},
 };
@@ -68,7 +69,7 @@ fn image(name: &str) -> ImageRef {
 }
 
 async fn pull(name: &str, options: &ServeOptions) -> Result<Image, ServeError> {
-    serve::fetch(&image(name), options).await
+    serve::fetch(&ImageSource::Reference(image(name)), options).await
 }
 
 /// Whether the daemon has the image.
