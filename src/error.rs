@@ -6,10 +6,10 @@ use crate::{
     exit::Exit,
     load::LoadError,
     measure::{MeasureError, UnknownDialect},
-    plan::PlanError,
+    plan::{NotRebuildable, PlanError},
     publish::PublishError,
     render::RenderError,
-    results::ResultsError,
+    results::{ResultsError, Side},
     serve::{Fault, PullFailure, ServeError},
     sim::SimError,
     store::StoreError,
@@ -81,6 +81,14 @@ pub enum Error {
     /// No verdict can be reached.
     #[error(transparent)]
     Verdict(#[from] VerdictError),
+    /// A scenario document is none.
+    #[error("{path} is no scenario document: {detail}")]
+    Document {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What was wrong.
+        detail: String,
+    },
     /// No document can be made.
     #[error(transparent)]
     Render(#[from] RenderError),
@@ -111,6 +119,18 @@ pub enum Error {
     /// The program could not start its own machinery.
     #[error("cannot start the asynchronous runtime")]
     Runtime(#[source] std::io::Error),
+    /// The other side of a comparison cannot be had.
+    #[error(transparent)]
+    Rebuild(#[from] NotRebuildable),
+    /// One side of a comparison does not run.
+    #[error("the {} side's engine failed twice in a row, so there are no pairs to compare", side.name())]
+    Side {
+        /// Which side.
+        side: Side,
+        /// What happened the second time.
+        #[source]
+        source: Box<Error>,
+    },
     /// A signal arrived.
     #[error("cancelled by {signal}")]
     Cancelled {
@@ -120,10 +140,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the engine is to blame, and neither the host nor what was asked for.
+    pub fn is_of_the_engine(&self) -> bool {
+        self.exit() == Exit::Engine || matches!(self, Self::NoSuccess { .. })
+    }
+
     /// The exit code this failure ends with.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Context(_) | Self::Plan(_) | Self::Dialect(_) => Exit::Usage,
+            Self::Context(_)
+            | Self::Plan(_)
+            | Self::Dialect(_)
+            | Self::Rebuild(_)
+            | Self::Document { .. } => Exit::Usage,
             Self::Workload(error) => workload(error),
             Self::Serve(error) => serve(error),
             Self::Cancelled { signal: "SIGTERM" } => Exit::Terminated,
@@ -137,7 +166,7 @@ impl Error {
             {
                 Exit::Host
             }
-            Self::Load(_) | Self::Warmup { .. } => Exit::Engine,
+            Self::Load(_) | Self::Warmup { .. } | Self::Side { .. } => Exit::Engine,
             Self::Gpu(_) => Exit::Invalid,
             Self::Sim(_)
             | Self::Measure(_)

@@ -15,7 +15,7 @@ pub enum Exit {
     Usage = 2,
     /// The gate is closed: a regression is proven.
     Regression = 10,
-    /// The gate is closed: nothing is proven and the policy is strict.
+    /// The gate is closed: nothing is proven, and the policy asks for proof.
     NotProven = 11,
     /// The gate is closed: an absolute limit is broken.
     LimitBroken = 12,
@@ -61,7 +61,9 @@ impl Exit {
             }
             Self::Usage => "the command line or the configuration is wrong",
             Self::Regression => "gate: a regression is proven",
-            Self::NotProven => "gate under `strict`: inconclusive, incomparable or no baseline",
+            Self::NotProven => {
+                "gate: inconclusive, incomparable, missing or no baseline, and the policy or `strict` asks for proof"
+            }
             Self::LimitBroken => "gate: an absolute limit is broken",
             Self::Host => {
                 "this host cannot run the benchmark (no Docker, no GPU, GPU busy): another runner may"

@@ -390,6 +390,13 @@ impl fmt::Display for RepoSlug {
     }
 }
 
+/// Control characters, and those that reorder or hide what stands around them: no text from
+/// outside keeps them on its way to a reader.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
 /// The known name closest to what was typed, for an error that helps: at most a third of the
 /// letters may differ.
 pub fn closest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -28,7 +28,7 @@ impl Better {
 }
 
 /// A metric's unit. Serialised as the text that stands behind a number in machine output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Unit {
     /// Milliseconds.
     #[serde(rename = "ms")]
@@ -205,6 +205,9 @@ const QUANTITIES: &[Quantity] = &[
     quantity("first_byte_ms", "first byte", Unit::Milliseconds, None),
     quantity("error_rate", "error rate", Unit::Share, LOWER),
     quantity("accuracy", "accuracy", Unit::Share, HIGHER),
+    quantity("ece", "expected calibration error", Unit::Share, LOWER),
+    quantity("mce", "maximum calibration error", Unit::Share, LOWER),
+    quantity("brier", "Brier score", Unit::Share, LOWER),
     quantity(
         "gpu_memory_peak_gb",
         "peak GPU memory",
@@ -372,6 +375,31 @@ fn guess(name: &str) -> (Unit, Option<Better>) {
     }
 }
 
+/// The statistics that kitt gives of what it measures per request.
+const STATISTICS: [&str; 8] = ["mean", "p50", "p90", "p95", "p99", "min", "max", "std_dev"];
+
+/// Whether a name is one that kitt or KITT gives to a metric. A latency is only a metric with a
+/// statistic: `ttft_ms` alone is a quantity.
+pub fn is_known(name: &str) -> bool {
+    let (base, found) = split(name);
+    let known = QUANTITIES.iter().find(|quantity| quantity.name == base);
+    known.is_some_and(|quantity| found.is_some() || quantity.unit != Unit::Milliseconds)
+}
+
+/// The names kitt gives to metrics, for errors that offer the closest.
+pub fn known_names() -> Vec<String> {
+    let names = |quantity: &Quantity| {
+        if quantity.unit == Unit::Milliseconds {
+            STATISTICS
+                .map(|statistic| format!("{}.{statistic}", quantity.name))
+                .to_vec()
+        } else {
+            vec![quantity.name.to_owned()]
+        }
+    };
+    QUANTITIES.iter().flat_map(names).collect()
+}
+
 /// Describes a metric by its name. Never fails: an unknown name is informative, with a unit
 /// guessed from its suffix.
 pub fn describe(name: &str) -> Metric {
@@ -453,6 +481,23 @@ mod tests {
             (HIGHER, Statistic::Proportion)
         );
         assert_eq!(describe("token_itl_ms.p99").label, "token ITL p99");
+    }
+
+    #[test]
+    fn known_names_are_known_and_typing_errors_are_not() {
+        assert!(known_names().iter().all(|name| is_known(name)));
+        assert!(DEFAULT_GATING.iter().all(|name| is_known(name)));
+        for name in [
+            "avg_tps",
+            "p50_latency_ms",
+            "total_latency_ms.p50",
+            "ttft_ms.avg",
+        ] {
+            assert!(is_known(name), "{name}");
+        }
+        for name in ["ttft_ms", "ttft_ms.p51", "output_tp", "quality.ece", ""] {
+            assert!(!is_known(name), "{name}");
+        }
     }
 
     #[test]

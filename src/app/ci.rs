@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{clock, files, measure, out, report, signal::Stop, tell};
+use super::{clock, files, gate, measure, out, pairs, report, signal::Stop, tell};
 use crate::{
     cli::{CiReportArgs, CiRunArgs},
     context::{self, EnvSnapshot, Inputs, StepFiles},
@@ -18,7 +18,10 @@ use crate::{
 /// # Errors
 /// Whatever stopped the measurement, after it was reported.
 pub(super) async fn run(args: &CiRunArgs, env: &EnvSnapshot, stop: &Stop) -> Result<Exit, Error> {
-    let inputs = match context::resolve(&args.settings.0, env) {
+    // Before anything is measured: nobody waits half an hour to read of a typing error.
+    let resolved = context::resolve(&args.settings.0, env)
+        .and_then(|inputs| inputs.policy.check_names(Vec::new).map(|()| inputs));
+    let inputs = match resolved {
         Ok(inputs) => inputs,
         Err(error) => {
             // Without inputs there is no comment, but a later step may still read the verdict.
@@ -35,9 +38,13 @@ pub(super) async fn run(args: &CiRunArgs, env: &EnvSnapshot, stop: &Stop) -> Res
         tracing::warn!("{name} is no input of kitt and is ignored{hint}");
     }
     if args.print_config {
-        out::table(&inputs.layers.explain());
+        let settings = inputs.layers.explain().into_iter();
+        let settings = settings.map(|(name, value, from)| (name.to_owned(), value, from));
+        let rows: Vec<_> = settings.chain(inputs.policy_rows).collect();
+        out::table(&rows);
         return Ok(Exit::Success);
     }
+    gate::say_contexts(&inputs);
     match measure_and_judge(&inputs, stop).await {
         Ok(exit) => Ok(exit),
         Err(error) => {
@@ -48,7 +55,7 @@ pub(super) async fn run(args: &CiRunArgs, env: &EnvSnapshot, stop: &Stop) -> Res
 }
 
 async fn measure_and_judge(inputs: &Inputs, stop: &Stop) -> Result<Exit, Error> {
-    let finished = measure::measure(inputs, &inputs.results_dir, &[], stop).await?;
+    let measured = pairs::measure(inputs, stop).await?;
     let report = report::make(
         &inputs.results_dir,
         inputs.baseline_dir.as_deref(),
@@ -56,11 +63,12 @@ async fn measure_and_judge(inputs: &Inputs, stop: &Stop) -> Result<Exit, Error> 
         Some(measure::command_line(inputs)),
     )?;
     stop.check()?;
+    report.learn(inputs, &inputs.results_dir);
     report::conclude(
         &report,
         &inputs.publish,
         &inputs.results_dir,
-        finished.invalid,
+        measured.invalid && !(measured.in_pairs && report.is_settled()),
     )
     .await
 }
@@ -185,11 +193,8 @@ fn unresolved(env: &EnvSnapshot, error: &Error) {
 /// No results, unreadable results, or a comment that could not be posted.
 pub(super) async fn report(args: &CiReportArgs, env: &EnvSnapshot) -> Result<Exit, Error> {
     let inputs = context::resolve(&args.settings.0, env)?;
-    if !inputs.results_dir.exists() {
-        let text = inputs.results_dir.display().to_string();
-        let why = "there is no such directory".to_owned();
-        return Err(inputs.layers.refuse("results-dir", &text, why).into());
-    }
+    gate::say_contexts(&inputs);
+    report::existing(&inputs)?;
     let report = report::make(
         &inputs.results_dir,
         inputs.baseline_dir.as_deref(),

@@ -14,13 +14,14 @@ use crate::{
     plan::{Plan, Point, PointResult},
     results::{self, HostFacts, Provenance, ScenarioFacts, Subject},
     serve::DriverFacts,
-    telemetry::{GpuInfo, NoGpu, Watch},
+    telemetry::GpuInfo,
     workload::Lengths,
 };
 
 /// Removes the reports and the log of an earlier run: they would speak of other results.
 pub(super) fn forget_reports(dir: &Path) -> Result<(), Error> {
-    for name in ["comparison.json", "comment.md", "report.html", "engine.log"] {
+    let of_results = ["comparison.json", "comment.md", "report.html", "engine.log"];
+    for name in of_results.into_iter().chain([results::PAIRS_FILE]) {
         let path = dir.join(name);
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
@@ -103,20 +104,14 @@ pub(super) fn point_result(point: Point, measurement: &Measurement) -> PointResu
     }
 }
 
-pub(super) fn provenance(
-    plan: &Plan,
-    trigger: &Trigger,
-    watch: Result<&Watch, &NoGpu>,
-) -> Provenance {
+pub(super) fn provenance(plan: &Plan, trigger: &Trigger, telemetry: Option<String>) -> Provenance {
     Provenance {
         kitt_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         commit: trigger.head.as_ref().map(ToString::to_string),
         git_ref: trigger.git_ref.clone(),
+        event: trigger.event.clone(),
         run_url: trigger.run_url.clone(),
-        telemetry: Some(match watch {
-            Ok(watch) => format!("{}, {} GPU(s)", watch.source(), watch.devices().len()),
-            Err(none) => none.to_string(),
-        }),
+        telemetry,
         engine_args: match &plan.launch.target {
             Target::Container(container) => container.args.clone(),
             Target::Process(process) => process.args.clone(),
@@ -170,6 +165,7 @@ pub(super) fn fingerprint(
 pub(super) fn effective_config(plan: &Plan) -> Value {
     serde_json::json!({
         "seed": plan.seed,
+        "asked": plan.asked,
         "runs": plan.runs,
         "request_extras": plan.launch.api.request_extras,
         "scenarios": plan.scenarios,

@@ -56,6 +56,17 @@ pub(super) fn watch(plan: &Plan, machine: &Machine) -> Result<Result<Rc<Watch>, 
     Ok(watch)
 }
 
+/// A watcher, and where its readings come from in words.
+pub(super) fn described(watch: Result<Rc<Watch>, NoGpu>) -> (Option<Rc<Watch>>, Option<String>) {
+    match watch {
+        Ok(watch) => {
+            let text = format!("{}, {} GPU(s)", watch.source(), watch.devices().len());
+            (Some(watch), Some(text))
+        }
+        Err(none) => (None, Some(none.to_string())),
+    }
+}
+
 /// How many GPUs an engine that kitt starts gets, where that is known before they are watched.
 pub(super) fn count(target: &Target) -> Option<u32> {
     let count = target.gpus().count().filter(|count| *count > 0)?;

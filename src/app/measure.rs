@@ -12,13 +12,14 @@ use super::{
 };
 use crate::{
     cli::RunArgs,
-    context::{self, ContextError, EnvSnapshot, Gpus, Inputs, Measure},
+    context::{self, ContextError, EnvSnapshot, Gpus, Inputs, Measure, Trigger},
     engine::{self, GpuSet, Hub, ImageSource, ModelFacts, Target},
     error::Error,
     exit::Exit,
     ids::{ModelRef, NameError},
     measure::Dialect,
     plan::{self, PlanError},
+    results::{self, RunStatus, Side},
     secret::Secret,
     telemetry,
 };
@@ -74,53 +75,114 @@ pub(super) async fn measure(
     dialects: &[Dialect],
     stop: &Stop,
 ) -> Result<Finished, Error> {
-    let (plan, model, files) = plan(inputs)?;
-    space::enough(dir)?;
-    let machine = &inputs.measure.machine;
-    let options = SessionOptions {
-        dir,
-        model: &model,
-        trigger: &inputs.trigger,
-        machine,
-        auto_pull: inputs.measure.auto_pull,
-        request_timeout: inputs.measure.request_timeout,
-        run_id: inputs
-            .trigger
-            .run_id
-            .clone()
-            .unwrap_or_else(clock::invocation),
-        secrets: inputs
-            .publish
-            .token
-            .iter()
-            .chain(&inputs.measure.load.api_key)
-            .chain(&inputs.measure.hf_token)
-            .cloned()
-            .collect(),
-        mask: inputs
-            .publish
-            .files
-            .commands
-            .then_some(tell::hide_one as fn(&Secret)),
-        bearer: inputs.measure.load.api_key.clone(),
-        dialects: dialects.to_vec(),
-        files,
-    };
-    let runs = plan.runs.get();
-    let mut session = Session::begin(plan, options)?;
-    let mut outcome = Ok(());
+    let prepared = prepare(&inputs.measure)?;
+    let runs = prepared.plan.runs.get();
+    let mut session = Start {
+        dialects,
+        ..Start::new(inputs, dir)
+    }
+    .begin(prepared)?;
     for number in 1..=runs {
-        outcome = session.run_once(number, stop).await;
-        if outcome.is_err() {
-            break;
+        if let Err(error) = session.run_once(number, stop).await {
+            session.end(number, &error)?;
+            return Err(error);
         }
     }
-    let finished = session.end(&outcome)?;
-    outcome.map(|()| finished)
+    session.close(RunStatus::Complete)
 }
 
-fn plan(inputs: &Inputs) -> Result<(plan::Plan, ModelRef, ModelFiles), Error> {
-    let measure = &inputs.measure;
+/// How a session begins.
+pub(super) struct Start<'a> {
+    pub(super) inputs: &'a Inputs,
+    /// Where its results go.
+    pub(super) dir: &'a Path,
+    /// Commit and run that its results belong to.
+    pub(super) trigger: &'a Trigger,
+    /// Rivals whose numbers are wanted too.
+    pub(super) dialects: &'a [Dialect],
+    /// Which side of a comparison it is.
+    pub(super) side: Side,
+    /// The other side, when both are measured in turn.
+    pub(super) beside: Option<&'a Session>,
+}
+
+impl<'a> Start<'a> {
+    /// The current side, alone.
+    pub(super) const fn new(inputs: &'a Inputs, dir: &'a Path) -> Self {
+        Self {
+            inputs,
+            dir,
+            trigger: &inputs.trigger,
+            dialects: &[],
+            side: Side::Current,
+            beside: None,
+        }
+    }
+
+    /// Makes the results directory and says in it that a run is under way.
+    ///
+    /// # Errors
+    /// The disk is full, the directory cannot be written, or the file of items is wrong.
+    pub(super) fn begin(self, prepared: Prepared) -> Result<Session, Error> {
+        space::enough(self.dir)?;
+        if self.side == Side::Current {
+            // Before anything starts: a file that is wrong must not cost a measurement.
+            results::take_items(self.inputs.measure.items.as_deref(), self.dir)?;
+        }
+        let options = self.options(&prepared.model, prepared.files);
+        Session::begin(prepared.plan, options)
+    }
+
+    fn options(self, model: &'a ModelRef, files: ModelFiles) -> SessionOptions<'a> {
+        let inputs = self.inputs;
+        SessionOptions {
+            dir: self.dir,
+            model,
+            trigger: self.trigger,
+            machine: &inputs.measure.machine,
+            auto_pull: inputs.measure.auto_pull,
+            request_timeout: inputs.measure.request_timeout,
+            run_id: inputs
+                .trigger
+                .run_id
+                .clone()
+                .unwrap_or_else(clock::invocation),
+            secrets: inputs
+                .publish
+                .token
+                .iter()
+                .chain(&inputs.measure.load.api_key)
+                .chain(&inputs.measure.hf_token)
+                .cloned()
+                .collect(),
+            mask: inputs
+                .publish
+                .files
+                .commands
+                .then_some(tell::hide_one as fn(&Secret)),
+            bearer: inputs.measure.load.api_key.clone(),
+            dialects: self.dialects.to_vec(),
+            files,
+            side: self.side,
+            beside: self.beside,
+        }
+    }
+}
+
+/// What a session is made of.
+pub(super) struct Prepared {
+    pub(super) plan: plan::Plan,
+    /// The model as typed.
+    pub(super) model: ModelRef,
+    /// What is known of its files.
+    pub(super) files: ModelFiles,
+}
+
+/// Plans a measurement.
+///
+/// # Errors
+/// The settings make no plan, or the model's files cannot be served.
+pub(super) fn prepare(measure: &Measure) -> Result<Prepared, Error> {
     let Some(name) = measure.engine.as_deref() else {
         let known: Vec<_> = engine::ENGINES.iter().map(|engine| engine.name()).collect();
         let remedy = format!("give --engine, one of {}", known.join(", "));
@@ -146,7 +208,7 @@ fn plan(inputs: &Inputs) -> Result<(plan::Plan, ModelRef, ModelFiles), Error> {
     let plan = plan::build(measure, &located, facts, gpus(&measure.gpus))?;
     advise(&plan, &located, measure);
     make_caches(&plan)?;
-    Ok((plan, model, files))
+    Ok(Prepared { plan, model, files })
 }
 
 /// What the model's files say, for engines that load files; the model by its absolute path then.

@@ -9,14 +9,19 @@ mod doctor;
 mod engines;
 mod files;
 mod fingerprint;
+mod gate;
 mod gpus;
 mod log;
 mod measure;
 mod out;
+mod pairs;
+mod past;
 mod progress;
+mod rebuild;
 mod recorder;
 mod report;
 mod scenario;
+mod serving;
 mod session;
 mod signal;
 mod small;
@@ -90,10 +95,14 @@ async fn command(cli: &Cli, env: &EnvSnapshot, stop: &Stop) -> Result<Exit, Erro
         Command::Ci(CiCommand::Run(args)) => Box::pin(ci::run(args, env, stop)).await,
         Command::Ci(CiCommand::Report(args)) => Box::pin(ci::report(args, env)).await,
         Command::Compare(args) => small::compare(args),
+        Command::Gate(args) => gate::run(args, env),
         Command::Demo(args) => Box::pin(demo::run(args, env, stop)).await,
         Command::Sim(args) => small::simulate(args, stop).await,
         Command::Calibrate(CalibrateCommand::Client(args)) => {
             Box::pin(calibrate::client(args, stop)).await
+        }
+        Command::Calibrate(CalibrateCommand::Runner(args)) => {
+            Box::pin(calibrate::runner(args, env, stop)).await
         }
         Command::Calibrate(CalibrateCommand::Simulator(args)) => calibrate::simulator(args),
         Command::Engines(command) => engines::run(command, env).await,

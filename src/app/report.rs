@@ -4,7 +4,11 @@
 
 use std::path::Path;
 
-use super::{clock, files, out, tell};
+use super::{
+    clock, files, gate, out,
+    past::{self, Past},
+    tell,
+};
 use crate::{
     compare::{self, CompareOptions, Comparison},
     context::{Inputs, Publish},
@@ -12,7 +16,7 @@ use crate::{
     exit::Exit,
     publish::Outputs,
     render::{self, Documents, NoBaseline, ReportContext, ReportInput},
-    results::ResultSet,
+    results::{self, Fingerprint, Limits, Pairs, ResultSet},
     store::{self, StoreError},
     verdict::{self, Decision, Gate, Verdict},
 };
@@ -27,14 +31,35 @@ pub(super) struct Report {
     pub(super) documents: Documents,
     /// Where the baseline came from, if there is one.
     pub(super) baseline_ref: Option<String>,
+    /// The conditions it was measured under.
+    conditions: Option<Fingerprint>,
+}
+
+impl Report {
+    /// Learns how much pairs scatter, after a job measured them; once a job.
+    pub(super) fn learn(&self, inputs: &Inputs, dir: &Path) {
+        if let Some(conditions) = &self.conditions {
+            past::learn(inputs, conditions, &self.comparison.changes, dir);
+        }
+    }
+}
+
+impl Report {
+    /// Whether the verdict says something about the engine.
+    pub(super) const fn is_settled(&self) -> bool {
+        !matches!(
+            self.decision.verdict,
+            Verdict::Incomparable | Verdict::Inconclusive
+        )
+    }
 }
 
 /// A baseline, or why there is none.
-type BaselineSide = Result<ResultSet, String>;
+pub(super) type BaselineSide = Result<ResultSet, String>;
 
 /// Reads the baseline. A directory that does not exist or holds nothing is "no baseline"; one
 /// that holds something unreadable is an error, since a gate must not open on a broken file.
-fn baseline(dir: Option<&Path>) -> Result<BaselineSide, Error> {
+pub(super) fn stored_baseline(dir: Option<&Path>) -> Result<BaselineSide, Error> {
     let Some(dir) = dir else {
         return Ok(Err("none was given".to_owned()));
     };
@@ -47,6 +72,103 @@ fn baseline(dir: Option<&Path>) -> Result<BaselineSide, Error> {
     }
 }
 
+/// The stored baseline, or the newest comparable job of the history in its place.
+fn baseline(dir: Option<&Path>, past: &Past, current: &ResultSet) -> Result<BaselineSide, Error> {
+    let none = match stored_baseline(dir)? {
+        Ok(stored) => return Ok(Ok(stored)),
+        Err(none) => none,
+    };
+    let newest = past.baseline(current)?;
+    // Where nobody named a baseline, the history is what there should be one in.
+    Ok(newest.map_err(|why| if dir.is_some() { none } else { why }))
+}
+
+/// Results compared and judged.
+pub(super) struct Judgement {
+    pub(super) current: ResultSet,
+    pub(super) baseline: BaselineSide,
+    pairs: Option<Pairs>,
+    pub(super) comparison: Comparison,
+    pub(super) decision: Decision,
+}
+
+/// Refuses a results directory that does not exist.
+///
+/// # Errors
+/// It does not.
+pub(super) fn existing(inputs: &Inputs) -> Result<(), Error> {
+    if inputs.results_dir.exists() {
+        return Ok(());
+    }
+    let text = inputs.results_dir.display().to_string();
+    let why = "there is no such directory".to_owned();
+    Err(inputs.layers.refuse("results-dir", &text, why).into())
+}
+
+/// Compares and decides. Pairs bring their own baseline side; without them the stored baseline and
+/// the history count.
+///
+/// # Errors
+/// Results cannot be read, the policy names a metric that nobody knows, or one of the later
+/// stages fails.
+pub(super) fn judge(
+    current_dir: &Path,
+    baseline_dir: Option<&Path>,
+    inputs: &Inputs,
+) -> Result<Judgement, Error> {
+    let sides = sides(current_dir)?;
+    let past = match &sides.paired {
+        Some(_) => Past::default(),
+        None => Past::read(inputs, &sides.current, None)?,
+    };
+    judge_with(sides, &past, baseline_dir, inputs)
+}
+
+/// What was measured: the current side, and the other one where both were measured in pairs.
+struct Sides {
+    current: ResultSet,
+    paired: Option<(Pairs, ResultSet)>,
+}
+
+fn sides(dir: &Path) -> Result<Sides, Error> {
+    Ok(Sides {
+        current: store::load(dir)?,
+        paired: store::load_pairs(dir)?,
+    })
+}
+
+fn judge_with(
+    sides: Sides,
+    past: &Past,
+    baseline_dir: Option<&Path>,
+    inputs: &Inputs,
+) -> Result<Judgement, Error> {
+    let Sides { current, paired } = sides;
+    let (pairs, baseline) = match paired {
+        Some((pairs, side)) => (Some(pairs), Ok(side)),
+        None => (None, baseline(baseline_dir, past, &current)?),
+    };
+    let options = CompareOptions {
+        run_cv: inputs.policy.run_cv,
+        seed: inputs.measure.seed,
+        pairs,
+        noise: past::noise(inputs, current.fingerprint.as_ref()),
+        history: past.history(),
+        ..CompareOptions::default()
+    };
+    let base = baseline.as_ref().ok();
+    let comparison = compare::compare(base, &current, &options)?;
+    let policy = gate::policy(inputs, &comparison)?;
+    let decision = verdict::decide(&comparison, &current, base, &policy)?;
+    Ok(Judgement {
+        current,
+        baseline,
+        pairs: options.pairs,
+        comparison,
+        decision,
+    })
+}
+
 /// Compares, decides and renders.
 ///
 /// # Errors
@@ -57,19 +179,25 @@ pub(super) fn make(
     inputs: &Inputs,
     reproduce: Option<String>,
 ) -> Result<Report, Error> {
-    let current = store::load(current_dir)?;
-    let baseline = baseline(baseline_dir)?;
+    let sides = sides(current_dir)?;
+    let pairs = sides.paired.as_ref().map(|(pairs, _)| pairs);
+    let past = Past::read(inputs, &sides.current, pairs)?;
+    past.tell();
+    past::tell_noise(inputs, sides.current.fingerprint.as_ref());
+    let Judgement {
+        current,
+        baseline,
+        pairs,
+        comparison,
+        mut decision,
+    } = judge_with(sides, &past, baseline_dir, inputs)?;
     if let Err(reason) = &baseline {
         tracing::info!("no baseline: {reason}");
     }
-    let options = CompareOptions {
-        run_cv: inputs.policy.run_cv,
-        seed: inputs.measure.seed,
-        ..CompareOptions::default()
-    };
+    past::tell_used(&decision.metrics);
+    decision.shifts = past.shifts(&decision.metrics);
+    past.write(&current.path.with_file_name(""));
     let base = baseline.as_ref().ok();
-    let comparison = compare::compare(base, &current, &options)?;
-    let decision = verdict::decide(&comparison, &current, base, &inputs.policy)?;
     let baseline_ref = base.map(baseline_name);
     let context = ReportContext {
         config_diff: base
@@ -85,6 +213,7 @@ pub(super) fn make(
         comparison: &comparison,
         current: &current,
         baseline: baseline.as_ref().map_err(|reason| NoBaseline(reason)),
+        pairs: pairs.as_ref(),
         context: &context,
     })?;
     Ok(Report {
@@ -92,6 +221,7 @@ pub(super) fn make(
         comparison,
         documents,
         baseline_ref,
+        conditions: current.fingerprint,
     })
 }
 
@@ -117,21 +247,11 @@ fn baseline_name(baseline: &ResultSet) -> String {
         .unwrap_or_else(found)
 }
 
-/// Largest `config.json` that is shown as a difference.
-const CONFIG_BYTES: u64 = 1 << 20;
-
 /// The difference of the two `config.json` files; empty when either is missing or unreadable,
 /// since a comparison does not rest on it.
 fn config_diff(baseline: &ResultSet, current: &ResultSet) -> String {
     let read = |results: &ResultSet| {
-        let path = results.path.with_file_name("config.json");
-        // The baseline may come from anywhere: no link is followed, nothing large is read.
-        let file = std::fs::symlink_metadata(&path).ok()?;
-        if !file.is_file() || file.len() > CONFIG_BYTES {
-            return None;
-        }
-        let text = std::fs::read_to_string(path).ok()?;
-        let mut value: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let mut value = results::read_config(results.path.parent()?, &Limits::default()).ok()??;
         // Two runs always differ in when they were made.
         value.as_object_mut()?.remove("timestamp");
         Some(value)
@@ -172,13 +292,11 @@ pub(super) fn outputs(report: &Report, dir: &Path) -> Outputs {
             .filter(|judged| judged.gating && judged.verdict == verdict)
             .count()
     };
-    let closed = matches!(
-        decision.gate,
-        Gate::Regression(_) | Gate::NotProven(_) | Gate::LimitBroken(_)
-    );
+    let closed = decision.gate.reason().is_some();
+    let accepted = decision.accepted.is_some() && decision.gate == Gate::Passed;
     Outputs {
         verdict: decision.verdict.name().to_owned(),
-        passed: !closed && decision.verdict != Verdict::Regressed,
+        passed: !closed && (decision.verdict != Verdict::Regressed || accepted),
         gate: decision.gate.name().to_owned(),
         regressions: count(Verdict::Regressed),
         improvements: count(Verdict::Improved),
@@ -224,7 +342,7 @@ pub(super) async fn conclude(
         &tell::Annotation::of(&report.decision),
     )
     .await;
-    out::verdict(&report.decision, dir);
+    out::verdict(&report.decision, &report.comparison, dir);
     let gate = &report.decision.gate;
     Ok(if invalid && *gate == Gate::Passed {
         Exit::Invalid

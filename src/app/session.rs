@@ -17,25 +17,30 @@ use super::{
     describe::{self, ModelFiles},
     fingerprint, gpus,
     scenario::{Bench, Measured},
+    serving,
     signal::Stop,
     sources::Sources,
 };
 use crate::{
     context::{Machine, Trigger},
-    engine::{ApiTraits, Target},
+    engine::{self, ApiTraits},
     error::Error,
     ids::ModelRef,
     load,
-    measure::{self, Dialect, KittPoint, Measurement, Validity},
+    measure::{self, Dialect, KittPoint, Measurement},
     plan::{Plan, Scenario, Search, TokenizerSource},
     results::{
-        HostFacts, Provenance, ResultsWriter, RunFacts, RunHeader, RunStatus, ScenarioReport,
+        HostFacts, Provenance, ResultsWriter, RunFacts, RunHeader, RunStatus, ScenarioReport, Side,
     },
     secret::Secret,
     serve::{self, Endpoint, Runs, ServeOptions},
     telemetry::{self, Scrape, Watch},
     workload::TokenCounter,
 };
+
+/// Noise of the baseline side's simulated servers begins here: the two sides of a comparison draw
+/// independent noise.
+const BASELINE_NOISE: u64 = 1 << 40;
 
 /// What a session needs beside its plan.
 pub(super) struct SessionOptions<'a> {
@@ -63,6 +68,11 @@ pub(super) struct SessionOptions<'a> {
     pub(super) dialects: Vec<Dialect>,
     /// What is known of the model's files.
     pub(super) files: ModelFiles,
+    /// Which side of a comparison this is.
+    pub(super) side: Side,
+    /// The other side, when both are measured in turn: its GPUs stay locked for both, and its
+    /// watcher watches for both.
+    pub(super) beside: Option<&'a Session>,
 }
 
 /// A measurement under way.
@@ -79,7 +89,6 @@ pub(super) struct Session {
     machine: Machine,
     /// The scenario being measured, for the record when it fails.
     under_way: Option<(u32, Scenario)>,
-    began: Instant,
     /// What the current run has measured so far.
     points: Vec<Point>,
     invalid: bool,
@@ -87,6 +96,11 @@ pub(super) struct Session {
     dialects: Vec<Dialect>,
     tables: Vec<String>,
     sources: Arc<Sources>,
+    side: Side,
+    /// Number of the last run.
+    last: u32,
+    /// Time spent in this side's own runs.
+    busy: Duration,
 }
 
 /// How a finished session went.
@@ -114,15 +128,19 @@ impl Session {
     pub(super) fn begin(mut plan: Plan, options: SessionOptions<'_>) -> Result<Self, Error> {
         let sources = Sources::read(&mut plan)?;
         // From before the engine starts: errors from before are not reported.
-        let watch = gpus::watch(&plan, options.machine)?;
+        let watched = match options.beside {
+            Some(other) => (other.watch.clone(), other.provenance.telemetry.clone()),
+            None => gpus::described(gpus::watch(&plan, options.machine)?),
+        };
+        let (watch, telemetry) = watched;
         let gpus = match &watch {
-            Ok(watch) => watch.devices().to_vec(),
-            Err(_untold) => telemetry::gpus().unwrap_or_default(),
+            Some(watch) => watch.devices().to_vec(),
+            None => telemetry::gpus().unwrap_or_default(),
         };
         let driver = describe::driver(&gpus);
         let mut host = HostFacts::read(gpus);
         host.surroundings = fingerprint::without_docker(options.machine);
-        let provenance = describe::provenance(&plan, options.trigger, watch.as_deref());
+        let provenance = describe::provenance(&plan, options.trigger, telemetry);
         let mut fingerprint = describe::fingerprint(&host, &plan, options.model, &options.files);
         fingerprint.set_prices(options.machine.prices.described());
         let header = RunHeader {
@@ -140,37 +158,63 @@ impl Session {
         };
         let writer = ResultsWriter::create(options.dir, header)?;
         describe::forget_reports(options.dir)?;
-        let log_file = Some(options.dir.join("engine.log"));
+        let mut serve = serving::options(&options, driver);
+        serve.reservation = options
+            .beside
+            .and_then(|other| other.serve.reservation.clone());
         Ok(Self {
             plan,
             dir: options.dir.to_owned(),
             writer,
-            serve: ServeOptions {
-                docker: options.machine.docker.clone(),
-                guard: serve::this_program(),
-                lock_dir: Some(options.machine.lock_dir.clone()),
-                wait_for_gpu: options.machine.wait_for_gpu,
-                passed_on: options.machine.passed_on.clone(),
-                auto_pull: options.auto_pull,
-                log_file,
-                secrets: options.secrets,
-                mask: options.mask,
-                driver,
-                bearer: options.bearer,
-                ..ServeOptions::new(options.run_id)
-            },
+            serve,
             request_timeout: options.request_timeout,
             provenance,
-            watch: watch.ok(),
+            watch,
             machine: options.machine.clone(),
             under_way: None,
-            began: Instant::now(),
             points: Vec::new(),
             invalid: false,
             dialects: options.dialects,
             tables: Vec::new(),
             sources: Arc::new(sources),
+            side: options.side,
+            last: 0,
+            busy: Duration::ZERO,
         })
+    }
+
+    /// What will be measured.
+    pub(super) const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The results directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Number of the last run.
+    pub(super) const fn measured(&self) -> u32 {
+        self.last
+    }
+
+    /// Time spent in runs.
+    pub(super) const fn busy(&self) -> Duration {
+        self.busy
+    }
+
+    /// Whether the last run says of itself that its numbers tell nothing about the engine.
+    pub(super) fn last_is_void(&self) -> bool {
+        self.points
+            .iter()
+            .any(|point| point.measurement.validity.is_void())
+    }
+
+    /// Uses the GPUs that the other side has locked.
+    pub(super) fn share_gpus(&mut self, other: &Self) {
+        if self.serve.reservation.is_none() {
+            self.serve.reservation.clone_from(&other.serve.reservation);
+        }
     }
 
     /// Starts a fresh server, measures every scenario once and stops the server.
@@ -179,11 +223,23 @@ impl Session {
     /// The engine does not run, no request succeeds, the results cannot be written, or a signal
     /// arrives. What was measured until then is in the directory.
     pub(super) async fn run_once(&mut self, number: u32, stop: &Stop) -> Result<(), Error> {
+        let began = Instant::now();
+        let outcome = Box::pin(self.attempt(number, stop)).await;
+        self.busy += began.elapsed();
+        self.last = number;
+        outcome
+    }
+
+    async fn attempt(&mut self, number: u32, stop: &Stop) -> Result<(), Error> {
         stop.check()?;
         let mut launch = self.plan.launch.clone();
-        if let Target::InProcess(spec) = &mut launch.target {
-            // A fresh server draws fresh noise.
-            spec.seed = spec.seed.wrapping_add(u64::from(number));
+        if let Some(seed) = engine::noise_seed(&launch.target) {
+            let own = match self.side {
+                Side::Current => 0,
+                Side::Baseline => BASELINE_NOISE,
+            };
+            let seed = seed.wrapping_add(u64::from(number)).wrapping_add(own);
+            engine::set_noise_seed(&mut launch.target, seed);
         }
         if self.serve.reservation.is_none() {
             // For all runs: another job must not slip in between.
@@ -197,6 +253,7 @@ impl Session {
         }
         let serve = self.serve.clone();
         self.points.clear();
+        self.under_way = None;
         self.engine_ends(false);
         // On the heap: the futures hold everything that a run needs.
         let body = async |endpoint: Endpoint| {
@@ -246,7 +303,7 @@ impl Session {
             tokens,
             nonce: format!("{}-{number}", self.serve.run_id),
             sources: &sources,
-            name: format!("run {number}/{}", plan.runs),
+            name: self.name_of(number),
             watch: watch.as_deref(),
             prices: &prices,
             gpus: gpus::count(&plan.launch.target),
@@ -276,6 +333,30 @@ impl Session {
             );
         }
         Ok(())
+    }
+
+    /// A run, for messages: `run 1/3`, or `baseline run 4` where nobody knows how many there
+    /// will be.
+    fn name_of(&self, number: u32) -> String {
+        let planned = self.plan.runs.get();
+        if self.side == Side::Current && number <= planned {
+            format!("run {number}/{planned}")
+        } else {
+            format!("{} run {number}", self.side.name())
+        }
+    }
+
+    /// Whether both sides ran the same image with the same arguments and model.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        let of = |side: &Self| {
+            let ran = &side.provenance;
+            (
+                ran.image_digest.clone(),
+                ran.engine_args.clone(),
+                ran.engine_version.clone(),
+            )
+        };
+        of(self) == of(other) && self.plan.asked == other.plan.asked
     }
 
     /// Measures one scenario and keeps it.
@@ -340,6 +421,10 @@ impl Session {
         self.provenance.image_digest = facts.image_digest;
         self.provenance.engine_version = facts.version;
         self.provenance.engine_args = facts.args;
+        if let Some(seed) = engine::noise_seed(&self.plan.launch.target) {
+            // The seed of one run is no setting.
+            engine::set_seed_argument(&mut self.provenance.engine_args, seed);
+        }
         self.writer.provenance(self.provenance.clone())?;
         Ok(())
     }
@@ -430,13 +515,7 @@ impl Session {
                 report.table(&measurement.metrics)
             ));
         }
-        self.invalid |= matches!(
-            measurement.validity,
-            Validity::ClientLimited
-                | Validity::ScheduleMissed
-                | Validity::ServerErrored
-                | Validity::GpuInvalid
-        );
+        self.invalid |= measurement.validity.is_void();
         Ok(())
     }
 
@@ -463,33 +542,45 @@ impl Session {
         measure::kitt_metrics(last.scenario.test, &points)
     }
 
-    /// Writes the final status.
+    /// Records that a run failed, in the scenario it had come to.
     ///
     /// # Errors
     /// The directory cannot be written.
-    pub(super) fn end(mut self, outcome: &Result<(), Error>) -> Result<Finished, Error> {
-        let status = match outcome {
-            Ok(()) => RunStatus::Complete,
-            Err(Error::Cancelled { .. }) => RunStatus::Cancelled,
-            // What was measured until the GPU broke is there, and says that it is void.
-            Err(Error::Gpu(_)) if self.under_way.is_none() && !self.points.is_empty() => {
-                RunStatus::Failed
-            }
-            Err(error) => {
-                // An engine that never answered fails the first scenario.
-                let first = || Some((1, self.plan.scenarios.first()?.clone()));
-                if let Some((number, scenario)) = self.under_way.take().or_else(first) {
-                    self.writer.fail(number, &scenario, &error.chain())?;
-                }
-                RunStatus::Failed
-            }
-        };
-        self.writer
-            .finish(status, self.began.elapsed().as_secs_f64())?;
+    pub(super) fn failed(&mut self, number: u32, error: &Error) -> Result<(), Error> {
+        // What was measured to its end stands, whatever happened afterwards.
+        if self.under_way.is_none() && !self.points.is_empty() {
+            return Ok(());
+        }
+        // An engine that never answered fails the first scenario.
+        let first = || Some((number, self.plan.scenarios.first()?.clone()));
+        if let Some((number, scenario)) = self.under_way.take().or_else(first) {
+            self.writer.fail(number, &scenario, &error.chain())?;
+        }
+        Ok(())
+    }
+
+    /// Writes the final status of a session whose failures are recorded.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub(super) fn close(self, status: RunStatus) -> Result<Finished, Error> {
+        self.writer.finish(status, self.busy.as_secs_f64())?;
         Ok(Finished {
             dir: self.dir,
             invalid: self.invalid,
             tables: self.tables,
         })
+    }
+
+    /// Ends after a run that went wrong: records it and writes the final status.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub(super) fn end(mut self, number: u32, error: &Error) -> Result<Finished, Error> {
+        if matches!(error, Error::Cancelled { .. }) {
+            return self.close(RunStatus::Cancelled);
+        }
+        self.failed(number, error)?;
+        self.close(RunStatus::Failed)
     }
 }

@@ -1,6 +1,6 @@
 //! Commands of a few lines each.
 
-use std::{net::SocketAddr, path::Path};
+use std::{io::Read, net::SocketAddr, path::Path};
 
 use super::{out, signal::Stop};
 use crate::{
@@ -72,19 +72,35 @@ fn guarded(report: &GuardReport) {
     }
 }
 
-/// `kitt compare`: two directories, one verdict.
+/// `kitt compare`: two directories, one verdict; or a scenario document.
 ///
 /// # Errors
-/// A directory holds no readable results.
+/// A directory holds no readable results, or the document is none.
 pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Error> {
-    let load = |dir: &Path| store::load(dir);
-    let (baseline, current) = (load(&args.baseline)?, load(&args.current)?);
+    match (&args.scenario, &args.baseline, &args.current) {
+        (Some(document), _, _) => scenario(document, args.json),
+        (None, Some(baseline), Some(current)) => directories(args, baseline, current),
+        // The command line asks for both or the document.
+        (None, _, _) => Ok(Exit::Usage),
+    }
+}
+
+fn directories(args: &CompareArgs, baseline: &Path, current: &Path) -> Result<Exit, Error> {
+    let pairs = store::load_pairs(current)?;
+    let (baseline, current) = (store::load(baseline)?, store::load(current)?);
     let policy = GatePolicy {
         run_cv: args.run_cv,
         ..GatePolicy::default()
     };
+    // Only with the side they were measured with are they pairs.
+    let same = |one: &Path, other: &Path| {
+        let real = |path: &Path| path.canonicalize().ok();
+        real(one).is_some() && real(one) == real(other)
+    };
+    let pairs = pairs.filter(|(_, side)| same(&side.path, &baseline.path));
     let options = CompareOptions {
         run_cv: args.run_cv,
+        pairs: pairs.map(|(pairs, _)| pairs),
         ..CompareOptions::default()
     };
     let comparison = compare::compare(Some(&baseline), &current, &options)?;
@@ -95,8 +111,38 @@ pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Error> {
             verdict::comparison_json(&decision, &comparison)
         ));
     } else {
-        out::judgement(&decision);
+        out::judgement(&decision, &comparison);
     }
+    Ok(Exit::Success)
+}
+
+/// Largest scenario document that is read.
+const DOCUMENT_BYTES: u64 = 64 << 20;
+
+/// Judges a scenario document by the rules that judge a pull request.
+fn scenario(path: &Path, json: bool) -> Result<Exit, Error> {
+    let wrong = |detail: String| Error::Document {
+        path: path.to_owned(),
+        detail,
+    };
+    let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let mut bytes = Vec::new();
+    file.take(DOCUMENT_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| wrong(error.to_string()))?;
+    if bytes.len() as u64 > DOCUMENT_BYTES {
+        let detail = format!("it is larger than the {DOCUMENT_BYTES} bytes that are read");
+        return Err(wrong(detail));
+    }
+    let answer = verdict::parse(&bytes)
+        .and_then(|document| verdict::answer(&document))
+        .map_err(|error| wrong(error.to_string()))?;
+    let text = if json {
+        serde_json::to_string(&answer)
+    } else {
+        serde_json::to_string_pretty(&answer)
+    };
+    out::text(&text.unwrap_or_default());
     Ok(Exit::Success)
 }
 

@@ -8,7 +8,7 @@ use crate::{
     publish::{self, GitHub, Outputs, PublishError, command},
     render::Documents,
     secret::Secret,
-    verdict::{self, Decision, Gate, Verdict},
+    verdict::{self, Decision, Stage, Verdict},
 };
 
 /// Tells everybody: outputs, summary, annotations, comment. Everything is tried; what fails is
@@ -68,24 +68,30 @@ pub(super) enum Annotation {
     Warning(String),
     /// Blue.
     Notice(String),
+    /// None: the policy only observes.
+    Silent,
 }
 
 impl Annotation {
     /// The annotation of a decision.
     pub(super) fn of(decision: &Decision) -> Self {
-        match &decision.gate {
-            Gate::Regression(why) | Gate::NotProven(why) | Gate::LimitBroken(why) => {
-                Self::Error(why.clone())
-            }
-            Gate::Off | Gate::Passed => {
-                let regressed = |judged: &&verdict::Judged| {
-                    judged.gating && judged.verdict == Verdict::Regressed
-                };
-                match decision.metrics.iter().find(regressed) {
-                    Some(judged) => Self::Warning(judged.reason.clone()),
-                    None => Self::Notice(format!("verdict: {}", decision.verdict.name())),
-                }
-            }
+        if let Some(why) = decision.gate.reason() {
+            return Self::Error(why.to_owned());
+        }
+        if decision.stage == Stage::Observe {
+            return Self::Silent;
+        }
+        // Nobody asked for a gate, so that nothing closed it.
+        let regressed = |judged: &&verdict::Judged| {
+            judged.stands == Stage::Block && judged.verdict == Verdict::Regressed
+        };
+        let worst = decision.metrics.iter().find(regressed);
+        let worst = worst.map(|judged| judged.reason.clone());
+        let said: Vec<String> = worst.into_iter().chain(decision.warnings.clone()).collect();
+        match &decision.accepted {
+            _ if !said.is_empty() => Self::Warning(said.join(" ")),
+            Some(accepted) => Self::Notice(accepted.sentence()),
+            None => Self::Notice(format!("verdict: {}", decision.verdict.name())),
         }
     }
 }
@@ -102,6 +108,7 @@ fn annotate(files: &StepFiles, annotation: &Annotation) {
         Annotation::Error(text) => command::error(&mut out, TITLE, text),
         Annotation::Warning(text) => command::warning(&mut out, TITLE, text),
         Annotation::Notice(text) => command::notice(&mut out, TITLE, text),
+        Annotation::Silent => Ok(()),
     };
     warn_if_closed(&written.and_then(|()| out.flush()));
 }

@@ -95,6 +95,11 @@ settings_args!(
     &[Group::Measure, Group::Config, Group::Results, Group::Judge, Group::Publish]
 );
 settings_args!(
+    /// Settings of `kitt gate`.
+    JudgeArgs,
+    &[Group::Config, Group::Judge]
+);
+settings_args!(
     /// Settings of `kitt ci report`.
     ReportArgs,
     &[Group::Config, Group::Results, Group::Judge, Group::Publish]

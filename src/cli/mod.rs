@@ -14,8 +14,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub use args::{CiArgs, MeasureArgs, ReportArgs, Typed};
-pub use calibrate::{CalibrateCommand, ClientArgs, SimulatorArgs};
+pub use args::{CiArgs, JudgeArgs, MeasureArgs, ReportArgs, Typed};
+pub use calibrate::{CalibrateCommand, ClientArgs, RunnerArgs, SimulatorArgs};
 pub use host::{DoctorArgs, FingerprintArgs};
 pub use settings::{Group, Kind, Setting};
 pub use table::SETTINGS;
@@ -45,11 +45,13 @@ pub enum Command {
     Ci(CiCommand),
     /// Compare two results directories and print the verdict.
     Compare(CompareArgs),
+    /// Hold existing results against the policy and print each limit, value and headroom.
+    Gate(Box<GateArgs>),
     /// Show the whole flow on the simulated engine: no Docker, GPU or network needed.
     Demo(DemoArgs),
     /// Serve the simulated engine until interrupted.
     Sim(Box<SimArgs>),
-    /// Measure kitt's own error on this machine.
+    /// Measure kitt's own error, and how much this runner varies.
     #[command(subcommand)]
     Calibrate(CalibrateCommand),
     /// List the engines kitt can measure, and make them ready on this host.
@@ -121,15 +123,34 @@ pub struct CiReportArgs {
 #[derive(Debug, clap::Args)]
 pub struct CompareArgs {
     /// The baseline's results directory.
-    pub baseline: PathBuf,
+    #[arg(required_unless_present = "scenario")]
+    pub baseline: Option<PathBuf>,
     /// The current results directory.
-    pub current: PathBuf,
+    #[arg(required_unless_present = "scenario")]
+    pub current: Option<PathBuf>,
+    /// Judge a scenario document instead: lists of numbers whose truth may be known.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "current", "run_cv"])]
+    pub scenario: Option<PathBuf>,
     /// Print the comparison as JSON.
     #[arg(long)]
     pub json: bool,
     /// Declared run-to-run variation, for one run against one: 0.02 is 2 %.
     #[arg(long, value_name = "CV")]
     pub run_cv: Option<f64>,
+}
+
+/// Arguments of `kitt gate`.
+#[derive(Debug, clap::Args)]
+pub struct GateArgs {
+    /// The results directory.
+    #[arg(value_name = "RESULTS-DIR")]
+    pub results: PathBuf,
+    /// Print the table as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Settings shared with the action.
+    #[command(flatten)]
+    pub settings: JudgeArgs,
 }
 
 /// Arguments of `kitt demo`.
@@ -141,8 +162,8 @@ pub struct DemoArgs {
     /// Seed of prompts and of the engines' noise.
     #[arg(long, default_value_t = 42)]
     pub seed: u64,
-    /// Fresh servers on each side.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=50))]
+    /// Most pairs of fresh servers; fewer when the verdict is clear before.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(3..=30))]
     pub runs: u32,
     /// Where results and reports go; made anew.
     #[arg(short, long, default_value = "kitt-demo", value_name = "DIR")]

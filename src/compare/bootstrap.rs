@@ -20,6 +20,13 @@ pub struct Bootstrap {
     pub seed: u64,
 }
 
+/// Most values that are resampled for one deviation, all draws together: a report of many metrics
+/// must not take seconds. Reached beyond 1000 requests on either side with 1000 draws.
+const MOST_VALUES: usize = 2_000_000;
+/// Draws are not reduced below this: the deviation of so many is itself known to 7 %,
+/// 1 / √(2 · 100).
+const FEWEST_DRAWS: usize = 100;
+
 /// A run's values by request index; `None` where the request gave none.
 pub(super) type Run<'a> = &'a [Option<f64>];
 
@@ -39,6 +46,42 @@ pub(super) fn log_ratio_deviation(
     if baseline.is_empty() || current.is_empty() {
         return None;
     }
+    let (kept, share, bootstrap) = affordable(baseline, current, bootstrap);
+    let (baseline, current) = (baseline.get(..kept.0)?, current.get(..kept.1)?);
+    let deviation = resampled(baseline, current, statistic, bootstrap)?;
+    Some(deviation * share.sqrt())
+}
+
+/// What is resampled when everything would take too long: the first runs of each side, at least
+/// one, and fewer draws. Also the largest share of a side's runs that is kept: the mean of K runs
+/// varies by √K less than one, and the first of them stand for all.
+fn affordable(
+    baseline: &[Run<'_>],
+    current: &[Run<'_>],
+    bootstrap: Bootstrap,
+) -> ((usize, usize), f64, Bootstrap) {
+    let all = || baseline.iter().chain(current);
+    let longest = all().map(|run| run.len()).max().unwrap_or(0).max(1);
+    let asked = bootstrap.draws.max(1);
+    let runs = baseline.len() + current.len();
+    let affordable = (MOST_VALUES / asked / longest).clamp(2, runs.max(2));
+    let keep = |side: usize| (side * affordable / runs).clamp(1, side);
+    let kept = (keep(baseline.len()), keep(current.len()));
+    let share = |kept: usize, side: usize| kept as f64 / side as f64;
+    let share = share(kept.0, baseline.len()).max(share(kept.1, current.len()));
+    let values = longest * (kept.0 + kept.1);
+    let fewest = FEWEST_DRAWS.min(bootstrap.draws);
+    let draws = (MOST_VALUES / values).clamp(fewest, bootstrap.draws.max(fewest));
+    (kept, share, Bootstrap { draws, ..bootstrap })
+}
+
+/// The deviation by resampling all runs that are given.
+fn resampled(
+    baseline: &[Run<'_>],
+    current: &[Run<'_>],
+    statistic: Statistic,
+    bootstrap: Bootstrap,
+) -> Option<f64> {
     let weigh = |runs: &[Run<'_>], sign: f64| sign / runs.len() as f64;
     let (before, after) = (weigh(baseline, -1.0), weigh(current, 1.0));
     let arms: Vec<_> = baseline
@@ -182,6 +225,31 @@ mod tests {
         b[3] = None;
         let sd = log_ratio_deviation(&[&b], &[&b], Statistic::P90, BOOTSTRAP).unwrap();
         assert!(sd.abs() < 1e-12, "{sd}");
+    }
+
+    #[test]
+    fn many_runs_are_told_by_the_first_of_them() {
+        let runs: Vec<[Vec<Option<f64>>; 2]> = (0..4).map(|seed| pair(seed, 1000)).collect();
+        let side = |at: usize| -> Vec<Run<'_>> { runs.iter().map(|run| &run[at][..]).collect() };
+        let (b, c) = (side(0), side(1));
+        let asked = Bootstrap {
+            draws: 1000,
+            seed: 1,
+        };
+        let (kept, share, one) = affordable(&b, &c, asked);
+        assert_eq!((kept, one.draws), ((1, 1), 1000));
+        assert!((share - 0.25).abs() < 1e-12);
+        let few = Bootstrap {
+            draws: 200,
+            seed: 1,
+        };
+        assert_eq!(affordable(&b, &c, few).0, (4, 4));
+        let cut = log_ratio_deviation(&b, &c, Statistic::Mean, asked).unwrap();
+        let whole = resampled(&b, &c, Statistic::Mean, few).unwrap();
+        assert!((cut / whole - 1.0).abs() < 0.25, "{cut} {whole}");
+        // One run of many requests: fewer draws, and never too few.
+        let [long, other] = pair(9, 30_000);
+        assert_eq!(affordable(&[&long], &[&other], asked).2.draws, FEWEST_DRAWS);
     }
 
     #[test]

@@ -6,27 +6,49 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Bootstrap, Change, CompareError, Comparison, Estimate, Obstacle, differences,
-    estimate::{declared, exact, is_exact, logs, welch},
-    obstacles::{self, needed_requests},
+    Bootstrap, Change, CompareError, Comparison, Estimate, FEWEST_JOBS, History, Noise,
+    NoiseProfile, Obstacle, PairedLogs, differences,
+    estimate::{declared, exact, is_exact, logs, range},
+    history, items,
+    obstacles::{self, Records, needed_requests, records},
     proportion,
     single::{run_cv, within},
+    statistic::{deviation, mean},
 };
 use crate::{
-    metric::{Metric, Unit, describe},
-    results::ResultSet,
+    metric::{Unit, describe},
+    results::{Pairs, ResultSet, ScenarioRecord},
 };
 
-/// What a comparison may assume.
+/// Fewest pairs that are ever judged.
+pub const FEWEST_PAIRS: usize = 3;
+
+/// What a comparison may assume, and what it has beside the two sides.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompareOptions {
-    /// Declared coefficient of variation from run to run (0.02 = 2 %), for one run against one;
+    /// Declared coefficient of variation from job to job (0.02 = 2 %), for one job against one;
     /// `None`: 5 %.
     pub run_cv: Option<f64>,
     /// Seed of the bootstrap.
     pub seed: u64,
     /// Resamples of the bootstrap.
     pub bootstrap_draws: usize,
+    /// How much pairs of this runner class scatter, as learned before.
+    pub noise: NoiseProfile,
+    /// Which runs of the two sides are pairs, when they were measured in turn in one job.
+    pub pairs: Option<Pairs>,
+    /// The comparable jobs before this one.
+    pub history: Option<History>,
+}
+
+impl CompareOptions {
+    /// How to resample.
+    pub(super) const fn bootstrap(&self) -> Bootstrap {
+        Bootstrap {
+            draws: self.bootstrap_draws,
+            seed: self.seed,
+        }
+    }
 }
 
 impl Default for CompareOptions {
@@ -35,8 +57,82 @@ impl Default for CompareOptions {
             run_cv: None,
             seed: 0,
             bootstrap_draws: 1000,
+            noise: NoiseProfile::default(),
+            pairs: None,
+            history: None,
         }
     }
+}
+
+/// The two sides of one scenario as far as they are compared.
+struct Sides<'a> {
+    baseline: Records<'a>,
+    current: Records<'a>,
+    /// Pairs that one side's run spoiled; 0 without pairs.
+    spoiled: usize,
+}
+
+impl<'a> Sides<'a> {
+    /// All runs, or those of the pairs that count: the nth record of either side is the nth pair.
+    fn of(
+        baseline: Option<&'a ResultSet>,
+        current: &'a ResultSet,
+        scenario: &str,
+        pairs: Option<&Pairs>,
+    ) -> Self {
+        let (Some(baseline), Some(pairs)) = (baseline, pairs) else {
+            let of = |side: &'a ResultSet| records(side, scenario);
+            return Self {
+                baseline: baseline.map_or_else(Vec::new, of),
+                current: of(current),
+                spoiled: 0,
+            };
+        };
+        let mut sides = Self {
+            baseline: Vec::new(),
+            current: Vec::new(),
+            spoiled: 0,
+        };
+        for (before, after) in pairs.counting() {
+            let run = |side: &'a ResultSet, number| {
+                let run = side.runs.iter().find(|run| run.number == number)?;
+                run.scenarios.get(scenario).filter(|record| record.passed)
+            };
+            let (before, after) = (run(baseline, before), run(current, after));
+            let usable = |record: &&ScenarioRecord| !obstacles::is_void(record);
+            let pair = before.filter(usable).zip(after.filter(usable));
+            if let Some((before, after)) = pair {
+                sides.baseline.push(before);
+                sides.current.push(after);
+            } else {
+                sides.spoiled += 1;
+            }
+        }
+        sides
+    }
+
+    /// The pairs in which both sides have the metric, as logs of their ratios. `None` when a
+    /// value has no logarithm.
+    fn log_ratios(&self, metric: &str) -> Option<Vec<f64>> {
+        let value = |record: &&ScenarioRecord| record.metrics.get(metric).copied();
+        let pairs = self.baseline.iter().zip(&self.current);
+        let (before, after): (Vec<f64>, Vec<f64>) = pairs
+            .filter_map(|(before, after)| value(before).zip(value(after)))
+            .unzip();
+        let (before, after) = (logs(&before)?, logs(&after)?);
+        Some(after.iter().zip(before).map(|(c, b)| c - b).collect())
+    }
+
+    /// Whether so many pairs are spoiled that those that are left may be a selection.
+    fn mostly_spoiled(&self) -> bool {
+        let left = self.baseline.len();
+        self.spoiled > 0 && (left < FEWEST_PAIRS || 2 * self.spoiled > left)
+    }
+}
+
+fn values(records: &[&ScenarioRecord], metric: &str) -> Vec<f64> {
+    let value = |record: &&ScenarioRecord| record.metrics.get(metric).copied();
+    records.iter().filter_map(value).collect()
 }
 
 /// Compares every metric of every scenario that either side has. Results written by different
@@ -55,21 +151,40 @@ pub fn compare(
     if baseline.is_some_and(|baseline| baseline.runs.is_empty()) {
         return Err(CompareError::NoRuns { side: "baseline" });
     }
-    let changes = names(baseline, current)
+    let mut changes: Vec<Change> = names(baseline, current)
         .into_iter()
         .map(|(scenario, metric)| change(baseline, current, &scenario, &metric, options))
         .collect();
+    let items = items::changes(baseline, current, options);
+    // What is known item by item tells more than the same number by itself.
+    let place = |change: &Change| (change.scenario.clone(), change.metric.name.clone());
+    changes.retain(|change| items.iter().all(|by_item| place(by_item) != place(change)));
+    changes.extend(items);
+    changes.sort_by_cached_key(place);
     let conditions = |find: fn(&ResultSet, &ResultSet) -> Vec<super::Difference>| {
         baseline.map_or_else(Vec::new, |baseline| find(baseline, current))
     };
+    let (mut strict, mut soft) = (
+        conditions(differences::strict),
+        conditions(differences::soft),
+    );
+    let known = |side: &ResultSet| side.fingerprint.is_some();
+    if options.pairs.is_some() && known(current) && baseline.is_some_and(known) {
+        differences::model_under_test(&mut strict, &mut soft);
+    }
     Ok(Comparison {
         changes,
-        fingerprint_differences: conditions(differences::strict),
-        soft_differences: conditions(differences::soft),
+        fingerprint_differences: strict,
+        soft_differences: soft,
         runs: (
             baseline.map_or(0, |baseline| baseline.runs.len()),
             current.runs.len(),
         ),
+        planned_pairs: options.pairs.as_ref().map(|pairs| pairs.planned),
+        stopped: options
+            .pairs
+            .as_ref()
+            .and_then(|pairs| pairs.stopped.clone()),
     })
 }
 
@@ -77,8 +192,8 @@ pub fn compare(
 /// logarithm (an error rate of zero). `None` without a finite value.
 pub fn level(values: &[f64]) -> Option<f64> {
     match logs(values) {
-        Some(logs) => super::statistic::mean(&logs).map(f64::exp),
-        None => super::statistic::mean(values).filter(|mean| mean.is_finite()),
+        Some(logs) => mean(&logs).map(f64::exp),
+        None => mean(values).filter(|mean| mean.is_finite()),
     }
 }
 
@@ -108,56 +223,59 @@ fn change(
     options: &CompareOptions,
 ) -> Change {
     let metric = describe(name);
-    let before = baseline.map_or_else(Vec::new, |side| side.values(scenario, name));
-    let after = current.values(scenario, name);
-    let sides: Vec<&ResultSet> = baseline.into_iter().chain([current]).collect();
+    let sides = Sides::of(baseline, current, scenario, options.pairs.as_ref());
+    let before = values(&sides.baseline, name);
+    let after = values(&sides.current, name);
+    let requests = obstacles::requests(&[&sides.baseline, &sides.current], &metric);
     let mut change = Change {
-        scenario: scenario.to_owned(),
         baseline: level(&before),
         current: level(&after),
-        requests: obstacles::requests(&sides, scenario, &metric),
-        estimate: None,
-        obstacle: None,
-        counts: None,
-        notes: Vec::new(),
-        metric,
+        requests,
+        ..Change::new(scenario, metric)
     };
-    if let Some(baseline) = baseline
-        && !before.is_empty()
-        && !after.is_empty()
-    {
-        fill(&mut change, baseline, current, (&before, &after), options);
+    if !before.is_empty() && !after.is_empty() {
+        fill(&mut change, &sides, (&before, &after), options);
+    } else if sides.spoiled > 0 {
+        change.obstacle = Some(Obstacle::Invalid);
+    } else if baseline.is_some() && options.pairs.as_ref().is_some_and(Pairs::is_empty) {
+        let (have, needed) = (0, FEWEST_PAIRS);
+        change.obstacle = Some(Obstacle::TooFewPairs { have, needed });
     }
     change
 }
 
-/// Adds the estimate, the counts or the obstacle to a change that has both values.
+/// Adds the estimate, the counts, the pairs or the obstacle to a change that has both values.
 fn fill(
     change: &mut Change,
-    baseline: &ResultSet,
-    current: &ResultSet,
+    sides: &Sides<'_>,
     values: (&[f64], &[f64]),
     options: &CompareOptions,
 ) {
-    let scenario = change.scenario.clone();
     let proportion = change.metric.unit == Unit::Share;
     let logs = logs(values.0).zip(logs(values.1));
     if !proportion && logs.is_none() {
         change.obstacle = Some(Obstacle::NotPositive);
         return;
     }
-    change.obstacle = obstacles::obstacle(baseline, current, &scenario, &change.metric);
+    change.obstacle = obstacle(change, sides, options);
     if change.obstacle.is_some() {
         return;
     }
+    if sides.spoiled > 0 {
+        let (spoiled, all) = (sides.spoiled, sides.spoiled + sides.baseline.len());
+        let note = format!("{spoiled} of {all} pairs are void: a run of theirs is not valid");
+        change.notes.push(note);
+    }
     if proportion {
-        let counts = |side| proportion::counts(side, &scenario, &change.metric.name);
-        change.counts = counts(baseline).zip(counts(current));
+        let counts = |side: &Records<'_>| proportion::counts(side, &change.metric.name);
+        change.counts = counts(&sides.baseline).zip(counts(&sides.current));
         return;
     }
     if is_exact(&change.metric.name) {
         change.estimate = exact(values.0, values.1);
         if change.estimate.is_some() {
+            let pairs = options.pairs.as_ref();
+            change.range = pairs.and_then(|_| range(&sides.log_ratios(&change.metric.name)?));
             return;
         }
         change.notes.push(
@@ -166,67 +284,129 @@ fn fill(
                 .to_owned(),
         );
     }
-    if let Some((before, after)) = logs {
-        replicate(change, baseline, current, (&before, &after), options);
+    if options.pairs.is_some() {
+        pair(change, sides, options);
+    } else if let Some((before, after)) = logs {
+        unpaired(change, sides, (&before, &after), options);
     }
 }
 
-/// Welch over runs where both sides have several; otherwise one against one.
-fn replicate(
+fn obstacle(change: &Change, sides: &Sides<'_>, options: &CompareOptions) -> Option<Obstacle> {
+    let failures = change.metric.name == "error_rate";
+    if sides.mostly_spoiled() && !failures {
+        return Some(Obstacle::Invalid);
+    }
+    let measured = obstacles::obstacle(&sides.baseline, &sides.current, &change.metric);
+    let interleaved = options.pairs.as_ref().is_none_or(Pairs::interleaved);
+    measured.or_else(|| (!interleaved && !failures).then_some(Obstacle::NotInterleaved))
+}
+
+/// Pairs in turn: what each shows, for the verdict to look at one after the other.
+fn pair(change: &mut Change, sides: &Sides<'_>, options: &CompareOptions) {
+    let metric = &change.metric;
+    let Some(log_ratios) = sides.log_ratios(&metric.name) else {
+        change.obstacle = Some(Obstacle::NotPositive);
+        return;
+    };
+    let both: [&[&ScenarioRecord]; 2] = [&sides.baseline, &sides.current];
+    if obstacles::tails_differ(&both, metric) {
+        let needed = needed_requests(metric.statistic);
+        change.obstacle = Some(Obstacle::TooFewRequests { needed });
+    } else if log_ratios.len() < FEWEST_PAIRS {
+        let (have, needed) = (log_ratios.len(), FEWEST_PAIRS);
+        change.obstacle = Some(Obstacle::TooFewPairs { have, needed });
+    }
+    let pairs = PairedLogs {
+        prior: options.noise.of(&change.scenario, &metric.name),
+        log_ratios,
+    };
+    // The difference of two runs varies by the root of two more than one of them.
+    change.spread = pairs.scatter().map(|scatter| scatter / 2.0_f64.sqrt());
+    change.pairs = Some(pairs);
+}
+
+/// History where there is enough of it, otherwise one job against one.
+fn unpaired(
     change: &mut Change,
-    baseline: &ResultSet,
-    current: &ResultSet,
+    sides: &Sides<'_>,
     logs: (&[f64], &[f64]),
     options: &CompareOptions,
 ) {
     let needed = needed_requests(change.metric.statistic);
-    let few = Some(Obstacle::TooFewRequests { needed });
-    if let Some(estimate) = welch(logs.0, logs.1) {
-        if obstacles::tails_differ(&[baseline, current], &change.scenario, &change.metric) {
-            change.obstacle = few;
-        } else {
-            change.estimate = Some(estimate);
+    if change.requests.is_some_and(|requests| requests < needed) {
+        change.obstacle = Some(Obstacle::TooFewRequests { needed });
+        return;
+    }
+    let history_of = |history: &History| history.level(&change.scenario, &change.metric.name);
+    let past = options.history.as_ref().and_then(history_of);
+    change.history = past.as_ref().map(|level| level.jobs.clone());
+    change.estimate = past.as_ref().and_then(|level| history(&level.logs, logs.1));
+    match past {
+        Some(level) if change.estimate.is_some() => {
+            change.spread = level.jobs.spread;
+            // What is shown must be what the change is relative to.
+            change.baseline = mean(&level.logs).map(f64::exp).or(change.baseline);
+            let words = level.jobs.words();
+            change.notes.push(format!("held against {words}"));
         }
-    } else if change.requests.is_some_and(|requests| requests < needed) {
-        change.obstacle = few;
-    } else {
-        change.estimate = provisional(change, baseline, current, logs, options);
+        past => {
+            let seen = [logs.0, logs.1].into_iter().filter_map(deviation);
+            change.spread = seen.reduce(f64::max);
+            if let Some(level) = &past {
+                let words = level.jobs.words();
+                change.notes.push(format!(
+                    "the history has {words}; {FEWEST_JOBS} are needed to judge by it"
+                ));
+            }
+            change.estimate = provisional(change, sides, logs, options);
+        }
     }
 }
 
 fn provisional(
     change: &mut Change,
-    baseline: &ResultSet,
-    current: &ResultSet,
+    sides: &Sides<'_>,
     logs: (&[f64], &[f64]),
     options: &CompareOptions,
 ) -> Option<Estimate> {
-    let cv = run_cv(change.metric.statistic, options.run_cv);
-    let bootstrap = Bootstrap {
-        draws: options.bootstrap_draws,
-        seed: options.seed,
-    };
+    let (cv, source) = job_cv(change, options);
     let (within, note) = within(
-        baseline,
-        current,
-        &change.scenario,
+        &sides.baseline,
+        &sides.current,
         &change.metric,
         change.requests,
-        bootstrap,
+        options.bootstrap(),
     );
-    change
-        .notes
-        .push(provisional_note(&change.metric, cv, options));
+    let (label, percent) = (&change.metric.label, (cv * 1000.0).round() / 10.0);
+    change.notes.push(format!(
+        "provisional: from job to job {label} varies by {percent} % ({source})"
+    ));
     change.notes.extend(note);
     declared(logs.0, logs.1, cv, within)
 }
 
-fn provisional_note(metric: &Metric, cv: f64, options: &CompareOptions) -> String {
-    let source = match options.run_cv {
+/// The variation from job to job that one job against one is judged by, and where it comes from.
+/// What was seen makes an assumed or declared figure larger and never smaller: pairs do not show
+/// what all runs of a job share, and the few past jobs there are may all have met the same host.
+fn job_cv(change: &Change, options: &CompareOptions) -> (f64, &'static str) {
+    let assumed = match options.run_cv {
         Some(_) => "as declared",
         None => "assumed, none was declared",
     };
-    let percent = (cv * 1000.0).round() / 10.0;
-    let label = &metric.label;
-    format!("provisional: from run to run {label} varies by {percent} % ({source})")
+    let noise = options.noise.of(&change.scenario, &change.metric.name);
+    let past = change.history.as_ref().and_then(|past| past.spread);
+    let seen = [
+        (
+            noise.map(Noise::job_cv),
+            "as pairs on this class of runners showed",
+        ),
+        (past, "as past jobs showed"),
+    ];
+    let declared = (run_cv(change.metric.statistic, options.run_cv), assumed);
+    seen.into_iter()
+        .filter_map(|(cv, source)| Some((cv?, source)))
+        .fold(
+            declared,
+            |most, one| if one.0 > most.0 { one } else { most },
+        )
 }

@@ -35,6 +35,19 @@ pub(super) fn strict(baseline: &ResultSet, current: &ResultSet) -> Vec<Differenc
     }
 }
 
+/// In pairs somebody chose the model of each side, and both ran here in turn: another model is what
+/// is being tested, and no accident of two jobs.
+pub(super) fn model_under_test(strict: &mut Vec<Difference>, soft: &mut Vec<Difference>) {
+    let of_model = |difference: &mut Difference| {
+        matches!(
+            difference.key.as_str(),
+            "model" | "model.revision" | "model.quantisation"
+        )
+    };
+    soft.extend(strict.extract_if(.., of_model));
+    soft.sort_by(|one, other| one.key.cmp(&other.key));
+}
+
 /// Strict keys that differ. A key that moved between the parts is found in either.
 fn conditions(baseline: &Fingerprint, current: &Fingerprint, common_only: bool) -> Vec<Difference> {
     strict_keys(baseline, current)
@@ -191,6 +204,31 @@ mod tests {
 
     fn keys(found: &[Difference]) -> Vec<&str> {
         found.iter().map(|one| one.key.as_str()).collect()
+    }
+
+    #[test]
+    fn in_pairs_the_model_is_under_test_and_the_hardware_is_not() {
+        let before = side(
+            &[
+                ("gpu.name", "H100"),
+                ("model", "a"),
+                ("model.revision", "1"),
+            ],
+            &[],
+        );
+        let after = side(
+            &[
+                ("gpu.name", "A100"),
+                ("model", "b"),
+                ("model.revision", "2"),
+            ],
+            &[],
+        );
+        let (mut hard, mut shown) = (strict(&before, &after), soft(&before, &after));
+        assert_eq!(keys(&hard), ["gpu.name", "model", "model.revision"]);
+        model_under_test(&mut hard, &mut shown);
+        assert_eq!(keys(&hard), ["gpu.name"]);
+        assert_eq!(keys(&shown), ["model", "model.revision"]);
     }
 
     #[test]

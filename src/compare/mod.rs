@@ -4,15 +4,24 @@
 //! (`research/regression-statistics.md` §6): a difference of logs is the log of a ratio.
 
 mod bootstrap;
+mod calibration;
+mod change_points;
 mod changes;
 mod config_diff;
+mod cusum_null;
 mod differences;
 mod estimate;
+mod history;
+mod items;
+mod multiplicity;
+mod noise;
 mod obstacles;
+mod paired;
 mod proportion;
 mod quantiles;
 mod single;
 mod statistic;
+mod sum_up;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,13 +31,22 @@ use crate::{
 };
 
 pub use bootstrap::Bootstrap;
-pub use changes::{CompareOptions, compare, level};
+pub use calibration::Shift;
+pub use change_points::{ChangePoint, change_points, level_shifts};
+pub use changes::{CompareOptions, FEWEST_PAIRS, compare, level};
 pub use config_diff::config_diff;
-pub use estimate::{exact_tolerance, welch};
-pub use obstacles::needed_requests;
-pub use proportion::{Counts, difference_limits};
-pub use quantiles::{normal_quantile, t_quantile};
+pub use estimate::exact_tolerance;
+pub use history::{FEWEST_JOBS, History, JobName, LevelShift, PastJob, PastJobs, history};
+pub use items::ItemChanges;
+pub use multiplicity::{benjamini_hochberg, holm, holm_levels};
+pub use noise::{MOST_PRIOR_DF, Noise, NoiseProfile};
+pub use obstacles::{needed_requests, survive};
+pub use paired::PairedLogs;
+pub use proportion::{Counts, difference_limits, is_of_requests};
+pub use quantiles::{normal_quantile, t_quantile, t_upper_tail};
 pub use single::{run_cv, single};
+pub use statistic::log_summary;
+pub use sum_up::{stand_in, sum_up};
 
 /// Everything two result sets differ in.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +60,10 @@ pub struct Comparison {
     pub soft_differences: Vec<Difference>,
     /// Number of runs on each side.
     pub runs: (usize, usize),
+    /// Most pairs that were planned, when the sides were measured in pairs.
+    pub planned_pairs: Option<u32>,
+    /// Why no more pairs were measured, in words; `None` without pairs, or while they are.
+    pub stopped: Option<String>,
 }
 
 /// What stands for a value that a side does not have.
@@ -89,11 +111,61 @@ pub struct Change {
     pub estimate: Option<Estimate>,
     /// Why none can be made although both values are there.
     pub obstacle: Option<Obstacle>,
+    /// The pairs it was measured in, if it was; they are looked at one by one, so that the
+    /// estimate comes with the verdict.
+    pub pairs: Option<PairedLogs>,
+    /// The past jobs it was held against, or would be if there were more of them.
+    pub history: Option<PastJobs>,
+    /// How much one run differs from the next when nothing changes: the standard deviation of a
+    /// run's log summary (0.01 = 1 %), seen on these runs. `None`: not seen.
+    pub spread: Option<f64>,
     /// For a proportion: what was counted on the baseline and on the current side. It has no
     /// estimate: its difference is judged in points, not as a ratio.
     pub counts: Option<(Counts, Counts)>,
+    /// For accuracy on the same items: what was lost and gained, judged in points.
+    pub items: Option<ItemChanges>,
+    /// For what is estimated on the same items (calibration): the difference, judged in points.
+    pub shift: Option<Shift>,
+    /// For a deterministic quantity measured in pairs: the smallest and the largest log-ratio of
+    /// a pair.
+    pub range: Option<(f64, f64)>,
     /// What a reader must know about how the estimate was made, as sentence fragments.
     pub notes: Vec<String>,
+}
+
+impl Change {
+    /// A change of which nothing is known yet.
+    pub fn new(scenario: impl Into<String>, metric: Metric) -> Self {
+        Self {
+            scenario: scenario.into(),
+            metric,
+            baseline: None,
+            current: None,
+            requests: None,
+            estimate: None,
+            obstacle: None,
+            pairs: None,
+            history: None,
+            spread: None,
+            counts: None,
+            items: None,
+            shift: None,
+            range: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// The difference in points of what is judged in points, current minus baseline: 0.05 = 5
+    /// points. `None` for everything else, and where nothing tells it.
+    pub fn points(&self) -> Option<f64> {
+        let counted = || {
+            let (baseline, current) = self.counts?;
+            Some(current.share() - baseline.share())
+        };
+        let by_item = self.items.map(|items| items.difference());
+        let shifted = self.shift.map(|shift| shift.difference);
+        by_item.or(shifted).or_else(counted)
+    }
 }
 
 /// A change as the log of a ratio, with its standard error and the design it came from.
@@ -116,7 +188,7 @@ pub struct Estimate {
 pub enum Reference {
     /// The standard normal distribution.
     Normal,
-    /// Student's t with these degrees of freedom (Welch–Satterthwaite; at least 1).
+    /// Student's t with these degrees of freedom (at least 1).
     StudentT(f64),
     /// The value is a deterministic count: any difference is real.
     Exact,
@@ -126,10 +198,12 @@ pub enum Reference {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Design {
-    /// One run against one, with a declared run-to-run variation: provisional.
+    /// Interleaved pairs of fresh servers in one job, moderated paired t.
+    Paired,
+    /// One job against the comparable jobs before it, Student's t.
+    History,
+    /// One job against one, with a declared job-to-job variation: provisional.
     Single,
-    /// Several runs a side, Welch's t on run summaries.
-    Welch,
     /// A deterministic quantity, compared exactly.
     Exact,
 }
@@ -144,6 +218,13 @@ pub enum Obstacle {
     Survivors,
     /// Output lengths differ by more than 1 %.
     OutputLength,
+    /// The sides did not answer the same evaluation items.
+    ItemsDiffer {
+        /// Items of the baseline that the current side did not answer.
+        gone: usize,
+        /// Items that only the current side answered.
+        new: usize,
+    },
     /// A side's measurement is not valid.
     Invalid,
     /// A side's measurement itself says that too little was measured.
@@ -153,6 +234,21 @@ pub enum Obstacle {
         /// How many are needed per run.
         needed: u64,
     },
+    /// Fewer evaluated items than this metric needs.
+    TooFewItems {
+        /// How many are needed.
+        needed: u64,
+    },
+    /// Fewer pairs than the first look needs.
+    TooFewPairs {
+        /// How many count.
+        have: usize,
+        /// How many are needed.
+        needed: usize,
+    },
+    /// One side was always measured before the other, so that a drift of the machine looks like
+    /// a change.
+    NotInterleaved,
 }
 
 /// A comparison that cannot be made at all.

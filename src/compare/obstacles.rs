@@ -30,70 +30,71 @@ pub const fn needed_requests(statistic: Statistic) -> u64 {
     }
 }
 
+/// The records of one scenario on one side, one per run that has it.
+pub(super) type Records<'a> = Vec<&'a ScenarioRecord>;
+
 /// All records of a scenario, one per run that has it.
-pub(super) fn records<'a>(
-    side: &'a ResultSet,
-    scenario: &'a str,
-) -> impl Iterator<Item = &'a ScenarioRecord> {
+pub(super) fn records<'a>(side: &'a ResultSet, scenario: &str) -> Records<'a> {
     side.runs
         .iter()
-        .filter_map(move |run| run.scenarios.get(scenario))
+        .filter_map(|run| run.scenarios.get(scenario))
+        .collect()
+}
+
+/// Whether a run says of itself that its numbers tell nothing about the engine.
+pub(super) fn is_void(record: &ScenarioRecord) -> bool {
+    record.validity.is_some_and(Validity::is_void)
 }
 
 /// The first obstacle that the measurement itself puts in the way.
 pub(super) fn obstacle(
-    baseline: &ResultSet,
-    current: &ResultSet,
-    scenario: &str,
+    baseline: &[&ScenarioRecord],
+    current: &[&ScenarioRecord],
     metric: &Metric,
 ) -> Option<Obstacle> {
     // A share of failures is what these checks are about: it is never hidden by them.
     if metric.name == "error_rate" {
         return None;
     }
-    if survivors(baseline, current, scenario) {
+    if survivors(baseline, current) {
         return Some(Obstacle::Survivors);
     }
-    if depends_on_length(&metric.name) && lengths_differ(baseline, current, scenario) {
+    if depends_on_length(&metric.name) && lengths_differ(baseline, current) {
         return Some(Obstacle::OutputLength);
     }
-    let mut unsettled = false;
-    for record in records(baseline, scenario).chain(records(current, scenario)) {
-        match record.validity {
-            Some(
-                Validity::ClientLimited
-                | Validity::ScheduleMissed
-                | Validity::ServerErrored
-                | Validity::GpuInvalid,
-            ) => {
-                return Some(Obstacle::Invalid);
-            }
-            Some(Validity::Inconclusive) => unsettled = true,
-            Some(Validity::Valid) | None => {}
-        }
+    let all = || baseline.iter().chain(current);
+    if all().any(|record| is_void(record)) {
+        return Some(Obstacle::Invalid);
     }
-    unsettled.then_some(Obstacle::Unsettled)
+    all()
+        .any(|record| record.validity == Some(Validity::Inconclusive))
+        .then_some(Obstacle::Unsettled)
 }
 
-fn success(side: &ResultSet, scenario: &str) -> Option<f64> {
+fn success(side: &[&ScenarioRecord]) -> Option<f64> {
     let (mut sent, mut ok) = (0.0, 0.0);
-    for record in records(side, scenario) {
+    for record in side {
         sent += record.sent? as f64;
         ok += record.ok? as f64;
     }
     (sent > 0.0).then(|| ok / sent)
 }
 
-fn survivors(baseline: &ResultSet, current: &ResultSet, scenario: &str) -> bool {
-    match (success(baseline, scenario), success(current, scenario)) {
-        (Some(baseline), Some(current)) => current < SURVIVORS * baseline,
-        (None, _) | (_, None) => false,
-    }
+fn survivors(baseline: &[&ScenarioRecord], current: &[&ScenarioRecord]) -> bool {
+    let shares = success(baseline).zip(success(current));
+    shares.is_some_and(|(baseline, current)| survive(baseline, current))
 }
 
-fn lengths_differ(baseline: &ResultSet, current: &ResultSet, scenario: &str) -> bool {
-    let length = |side: &ResultSet| {
-        let lengths: Vec<f64> = records(side, scenario)
+/// Whether so few requests succeed now that what is measured is the survivors: below 99 % of the
+/// baseline's share.
+pub fn survive(baseline: f64, current: f64) -> bool {
+    current < SURVIVORS * baseline
+}
+
+fn lengths_differ(baseline: &[&ScenarioRecord], current: &[&ScenarioRecord]) -> bool {
+    let length = |side: &[&ScenarioRecord]| {
+        let lengths: Vec<f64> = side
+            .iter()
             .filter_map(|record| record.output_tokens_mean)
             .collect();
         super::statistic::mean(&lengths).filter(|mean| *mean > 0.0)
@@ -116,14 +117,14 @@ fn depends_on_length(name: &str) -> bool {
 
 /// Requests per run that a metric rests on: the smallest over all runs of both sides. `None`
 /// when no run tells.
-pub(super) fn requests(sides: &[&ResultSet], scenario: &str, metric: &Metric) -> Option<u64> {
-    counts(sides, scenario, metric).min()
+pub(super) fn requests(sides: &[&[&ScenarioRecord]], metric: &Metric) -> Option<u64> {
+    counts(sides, metric).min()
 }
 
 /// Whether two sides estimate different tails: too few requests for the tail on the smaller side
 /// and noticeably different numbers of them. The expected largest of 20 and of 200 requests differ
 /// even when nothing changed, and repeating runs does not cure that.
-pub(super) fn tails_differ(sides: &[&ResultSet], scenario: &str, metric: &Metric) -> bool {
+pub(super) fn tails_differ(sides: &[&[&ScenarioRecord]], metric: &Metric) -> bool {
     if matches!(
         metric.statistic,
         Statistic::Mean | Statistic::P50 | Statistic::Proportion
@@ -131,21 +132,20 @@ pub(super) fn tails_differ(sides: &[&ResultSet], scenario: &str, metric: &Metric
         return false;
     }
     let needed = needed_requests(metric.statistic);
-    let smallest = counts(sides, scenario, metric).min();
-    let largest = counts(sides, scenario, metric).max();
+    let smallest = counts(sides, metric).min();
+    let largest = counts(sides, metric).max();
     smallest
         .zip(largest)
         .is_some_and(|(low, high)| low < needed && high as f64 > COUNT_FACTOR * low as f64)
 }
 
 fn counts<'a>(
-    sides: &'a [&ResultSet],
-    scenario: &'a str,
+    sides: &'a [&'a [&'a ScenarioRecord]],
     metric: &'a Metric,
 ) -> impl Iterator<Item = u64> + 'a {
     sides
         .iter()
-        .flat_map(move |side| records(side, scenario))
+        .flat_map(|side| side.iter())
         .filter(|record| record.metrics.contains_key(&metric.name))
         .filter_map(|record| requests_of(record, &metric.name))
 }

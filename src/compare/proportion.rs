@@ -5,7 +5,7 @@
 //! Medicine* 17, 873–890, method 10), built from Wilson's score limits of each side: they stay
 //! inside ±1 and do not collapse to nothing when nothing failed.
 
-use crate::results::{ResultSet, RunRecord, ScenarioRecord};
+use crate::results::ScenarioRecord;
 
 /// Events among trials. Not whole where they are averages over runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,31 +45,34 @@ pub fn difference_limits(baseline: Counts, current: Counts, z: f64) -> (f64, f64
 
 /// What was counted for a proportion over all runs of a side; `None` when a run does not tell.
 ///
-/// Failed requests are added up: each run sent its own. Answers are averaged: every run answers
+/// Requests are added up: each run sent its own. Answers are averaged: every run answers
 /// the same items, and asking them again does not make more of them.
-pub(super) fn counts(side: &ResultSet, scenario: &str, metric: &str) -> Option<Counts> {
-    let has = |run: &&RunRecord| {
-        run.scenarios
-            .get(scenario)
-            .is_some_and(|record| record.metrics.contains_key(metric))
-    };
+pub(super) fn counts(side: &[&ScenarioRecord], metric: &str) -> Option<Counts> {
     let mut total = Counts {
         events: 0.0,
         trials: 0.0,
     };
     let mut runs = 0.0;
-    for run in side.runs.iter().filter(has) {
-        let counts = of_record(run.scenarios.get(scenario)?, metric)?;
+    for record in side
+        .iter()
+        .filter(|record| record.metrics.contains_key(metric))
+    {
+        let counts = of_record(record, metric)?;
         total.events += counts.events;
         total.trials += counts.trials;
         runs += 1.0;
     }
-    if metric != "error_rate" {
+    if !is_of_requests(metric) {
         total.events /= runs;
         total.trials /= runs;
     }
     let sane = total.trials >= 1.0 && (0.0..=total.trials).contains(&total.events);
     (sane && total.trials.is_finite()).then_some(total)
+}
+
+/// Whether a share is one of requests, not of evaluated items.
+pub fn is_of_requests(metric: &str) -> bool {
+    matches!(metric, "error_rate" | "slo_attainment")
 }
 
 fn of_record(record: &ScenarioRecord, metric: &str) -> Option<Counts> {
@@ -85,6 +88,14 @@ fn of_record(record: &ScenarioRecord, metric: &str) -> Option<Counts> {
             Some(Counts {
                 events: sent.checked_sub(ok)? as f64,
                 trials: sent as f64,
+            })
+        }
+        // Good ones of all that were judged, which are all that were sent.
+        "slo_attainment" => {
+            let judged = record.samples.get(metric).copied().or(record.sent)? as f64;
+            Some(Counts {
+                events: record.metrics.get(metric).copied()? * judged,
+                trials: judged,
             })
         }
         // KITT's names (`research/kitt-and-engines.md` §1.4).

@@ -38,6 +38,23 @@ pub fn t_quantile(p: f64, df: f64) -> Result<f64, CompareError> {
     }
 }
 
+/// The probability that Student's t with `df` degrees of freedom exceeds `value`; with infinite
+/// `df` that a standard normal does.
+///
+/// # Errors
+/// `df` is not positive, or `value` is no number.
+pub fn t_upper_tail(value: f64, df: f64) -> Result<f64, CompareError> {
+    let error = CompareError::Quantile { p: value, df };
+    if df.is_infinite() && df > 0.0 {
+        return finite(Normal::standard().sf(value), error);
+    }
+    // The upper tail through the lower one: 1 - cdf would cancel.
+    match StudentsT::new(0.0, 1.0, df) {
+        Ok(distribution) => finite(distribution.cdf(-value), error),
+        Err(_) => Err(error),
+    }
+}
+
 fn finite(quantile: f64, error: CompareError) -> Result<f64, CompareError> {
     if quantile.is_finite() {
         Ok(quantile)
@@ -47,15 +64,30 @@ fn finite(quantile: f64, error: CompareError) -> Result<f64, CompareError> {
 }
 
 impl Reference {
-    /// The `p` quantile by which a standard error is multiplied; 0 for an exact value.
+    /// By how many standard errors a value is exceeded with probability `tail`; 0 for an exact
+    /// value. Taken from the lower tail, which a floating-point number tells exactly: levels of
+    /// early looks are as small as 1e-11.
     ///
     /// # Errors
     /// The distribution has no such quantile.
-    pub fn quantile(self, p: f64) -> Result<f64, CompareError> {
+    pub fn upper(self, tail: f64) -> Result<f64, CompareError> {
         match self {
-            Self::Normal => normal_quantile(p),
-            Self::StudentT(df) => t_quantile(p, df),
+            Self::Normal => normal_quantile(tail).map(|quantile| -quantile),
+            Self::StudentT(df) => t_quantile(tail, df).map(|quantile| -quantile),
             Self::Exact => Ok(0.0),
+        }
+    }
+
+    /// The probability of a value more than `deviations` standard errors above: 0 or 1 for an
+    /// exact one.
+    ///
+    /// # Errors
+    /// `deviations` is no number.
+    pub fn tail(self, deviations: f64) -> Result<f64, CompareError> {
+        match self {
+            Self::Normal => t_upper_tail(deviations, f64::INFINITY),
+            Self::StudentT(df) => t_upper_tail(deviations, df),
+            Self::Exact => Ok(if deviations > 0.0 { 0.0 } else { 1.0 }),
         }
     }
 }

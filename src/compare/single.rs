@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     metric::{Metric, Statistic},
-    results::ResultSet,
+    results::ScenarioRecord,
 };
 
 /// Run-to-run coefficient of variation when nobody declared one: an upper bound, since one that
@@ -80,22 +80,24 @@ fn slices(runs: &[Vec<Option<f64>>]) -> Vec<Run<'_>> {
 /// Deviation due to requests for a metric of two result sets, and a note where it had to be
 /// assumed because per-request values are absent on a side.
 pub(super) fn within(
-    baseline: &ResultSet,
-    current: &ResultSet,
-    scenario: &str,
+    baseline: &[&ScenarioRecord],
+    current: &[&ScenarioRecord],
     metric: &Metric,
     requests: Option<u64>,
     bootstrap: Bootstrap,
 ) -> (f64, Option<String>) {
     let measured = resampled(metric).and_then(|(quantity, statistic)| {
-        let b = per_request(baseline, scenario, &metric.name, quantity)?;
-        let c = per_request(current, scenario, &metric.name, quantity)?;
+        let b = per_request(baseline, &metric.name, quantity)?;
+        let c = per_request(current, &metric.name, quantity)?;
         log_ratio_deviation(&b, &c, statistic, bootstrap)
     });
     if let Some(measured) = measured {
         return (measured, None);
     }
-    let runs = |side: &ResultSet| side.values(scenario, &metric.name).len().max(1) as f64;
+    let runs = |side: &[&ScenarioRecord]| {
+        let has = |record: &&&ScenarioRecord| record.metrics.contains_key(&metric.name);
+        side.iter().filter(has).count().max(1) as f64
+    };
     let one = assumed_within(metric.statistic, requests);
     let both = one * (1.0 / runs(baseline) + 1.0 / runs(current)).sqrt();
     let note = format!(
@@ -126,14 +128,11 @@ fn resampled(metric: &Metric) -> Option<(&str, Statistic)> {
 
 /// The per-request values of every run that has the metric; `None` when one lacks them.
 fn per_request<'a>(
-    side: &'a ResultSet,
-    scenario: &str,
+    side: &[&'a ScenarioRecord],
     metric: &str,
     quantity: &str,
 ) -> Option<Vec<Run<'a>>> {
-    side.runs
-        .iter()
-        .filter_map(|run| run.scenarios.get(scenario))
+    side.iter()
         .filter(|record| record.metrics.contains_key(metric))
         .map(|record| record.per_request.get(quantity).map(Vec::as_slice))
         .collect()

@@ -25,6 +25,13 @@ pub struct Trigger {
     pub base: Option<CommitSha>,
     /// Branch or ref name.
     pub git_ref: Option<String>,
+    /// Branch that the change goes to, without `refs/heads/`: a pull request's or a merge group's
+    /// base, else the branch that the run is on.
+    pub base_branch: Option<String>,
+    /// Labels of the pull request, as they were when the event happened.
+    pub labels: Vec<String>,
+    /// The pull request's description, as it was then. Written by whoever opened it.
+    pub body: Option<String>,
     /// Whether the pull request comes from another repository, whose token is read-only.
     pub fork: bool,
     /// Link to the run.
@@ -76,6 +83,11 @@ impl Trigger {
                 .get("GITHUB_HEAD_REF")
                 .or_else(|| env.get("GITHUB_REF"))
                 .map(str::to_owned),
+            base_branch: base_branch(env, payload),
+            labels: labels(payload),
+            body: at("/pull_request/body")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
             // A deleted fork has no head repository: what cannot be shown to be ours is foreign.
             fork: pull_request && (head_repo.is_none() || head_repo != base_repo),
             run_url: run_url(env),
@@ -85,6 +97,27 @@ impl Trigger {
                 .and_then(|text| text.parse().ok()),
         }
     }
+}
+
+fn base_branch(env: &EnvSnapshot, payload: &Value) -> Option<String> {
+    let at = |pointer: &str| payload.pointer(pointer).and_then(Value::as_str);
+    let branch = |name: &str| name.strip_prefix("refs/heads/").map(str::to_owned);
+    let base = at("/pull_request/base/ref").or_else(|| env.get("GITHUB_BASE_REF"));
+    if let Some(base) = base {
+        return Some(branch(base).unwrap_or_else(|| base.to_owned()));
+    }
+    // A tag or a pull request's own ref is no branch that anything goes to.
+    at("/merge_group/base_ref")
+        .or_else(|| env.get("GITHUB_REF"))
+        .and_then(branch)
+}
+
+fn labels(payload: &Value) -> Vec<String> {
+    let labels = payload.pointer("/pull_request/labels");
+    let labels = labels.and_then(Value::as_array).into_iter().flatten();
+    labels
+        .filter_map(|label| Some(label.get("name")?.as_str()?.to_owned()))
+        .collect()
 }
 
 fn payload(path: &Path) -> Option<Value> {
@@ -152,6 +185,54 @@ mod tests {
     fn an_issue_number_is_no_pull_request() {
         let payload = json!({"number": 7, "issue": {}});
         assert_eq!(Trigger::from_parts(&env(&[]), &payload).pr, None);
+    }
+
+    /// Keys and nesting as GitHub sends them: labels are objects, refs are short in a pull request
+    /// and full in a merge group.
+    #[test]
+    fn labels_base_and_description_are_those_of_the_event() {
+        let label =
+            |name: &str| json!({"id": 208, "name": name, "color": "f29513", "default": false});
+        let payload = json!({"action": "labeled", "number": 7, "pull_request": {
+            "number": 7, "body": "Adds a layer.\r\nkitt-accept: two more layers",
+            "labels": [label("perf"), label("kitt/accept-regression")],
+            "base": {"ref": "release/1.2", "repo": {"id": 1}}, "head": {"ref": "x", "repo": {"id": 1}}}});
+        let env = env(&[("GITHUB_REF", "refs/pull/7/merge")]);
+        let trigger = Trigger::from_parts(&env, &payload);
+        assert_eq!(trigger.labels, ["perf", "kitt/accept-regression"]);
+        assert_eq!(trigger.base_branch.as_deref(), Some("release/1.2"));
+        assert!(trigger.body.unwrap().contains("two more layers"));
+    }
+
+    #[test]
+    fn every_event_has_the_branch_it_goes_to() {
+        let of = |pairs: &[(&str, &str)], payload: Value| {
+            Trigger::from_parts(&env(pairs), &payload).base_branch
+        };
+        let main = Some("main".to_owned());
+        assert_eq!(of(&[("GITHUB_REF", "refs/heads/main")], Value::Null), main);
+        let merge = json!({"merge_group": {"base_ref": "refs/heads/main", "head_ref": "refs/heads/gh-readonly-queue/main/pr-1-a"}});
+        assert_eq!(
+            of(
+                &[("GITHUB_REF", "refs/heads/gh-readonly-queue/main/pr-1-a")],
+                merge
+            ),
+            main
+        );
+        assert_eq!(
+            of(
+                &[
+                    ("GITHUB_BASE_REF", "main"),
+                    ("GITHUB_REF", "refs/pull/7/merge")
+                ],
+                Value::Null
+            ),
+            main
+        );
+        assert_eq!(of(&[("GITHUB_REF", "refs/tags/v1")], Value::Null), None);
+        let odd = json!({"pull_request": {"labels": [{"name": 7}, "x", {}], "body": null}});
+        let odd = Trigger::from_parts(&env(&[]), &odd);
+        assert_eq!((odd.labels, odd.body), (Vec::new(), None));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ContextError, Limit};
+use super::{ContextError, LimitRule, PolicyWritten};
 
 /// Largest config file kitt reads.
 const MAX_BYTES: u64 = 1 << 20;
@@ -95,6 +95,8 @@ pub struct ConfigFile {
     pub api: Option<String>,
     /// File of prompts instead of synthetic ones.
     pub dataset: Option<String>,
+    /// File of evaluated items by which accuracy and calibration are judged.
+    pub items: Option<String>,
     /// Share of each synthetic prompt that all have in common.
     pub shared_prefix: Option<f64>,
     /// Turns of each conversation.
@@ -141,6 +143,24 @@ pub struct ConfigFile {
     pub results_dir: Option<String>,
     /// Directory of the baseline's results.
     pub baseline_dir: Option<String>,
+    /// What to compare with: auto, ab or stored.
+    pub baseline: Option<String>,
+    /// Image of the baseline side of pairs.
+    pub baseline_image: Option<String>,
+    /// Engine arguments of the baseline side of pairs, one per entry.
+    pub baseline_args: Option<Vec<String>>,
+    /// Model of the baseline side of pairs.
+    pub baseline_model: Option<String>,
+    /// Most pairs of a baseline and a current run.
+    pub pairs: Option<u32>,
+    /// How long pairs may take, such as 30m; a number is seconds.
+    pub time_budget: Option<Scalar>,
+    /// When stored results leave it open: pair, neutral or fail.
+    pub on_unsure: Option<String>,
+    /// Earlier jobs of the base branch.
+    pub history: Option<String>,
+    /// File that keeps how much pairs scatter on this runner class.
+    pub noise_profile: Option<String>,
     /// Fail the job on a proven regression or a broken limit.
     pub gate: Option<bool>,
     /// Also fail when nothing is proven.
@@ -150,7 +170,9 @@ pub struct ConfigFile {
     /// Metrics that gate.
     pub metrics: Option<Vec<String>>,
     /// Absolute limits on metrics of the current side.
-    pub limits: Vec<Limit>,
+    pub limits: Vec<LimitRule>,
+    /// Which metrics gate where, how far it may go, and who may accept a regression.
+    pub policy: PolicyWritten,
     /// Name of this report.
     pub key: Option<String>,
     /// Post the comment.
@@ -177,7 +199,7 @@ fn text_list(list: &[serde_json::Value], name: &str) -> Option<String> {
     let words: Vec<&str> = list.iter().filter_map(serde_json::Value::as_str).collect();
     if words.is_empty() {
         None
-    } else if matches!(name, "engine-args" | "engine-command") {
+    } else if matches!(name, "baseline-args" | "engine-args" | "engine-command") {
         shlex::try_join(words).ok()
     } else {
         Some(words.join(","))
@@ -232,16 +254,12 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<ConfigFile, ContextError>
             detail,
         }
     })?;
-    for limit in &file.limits {
-        if limit.max.is_none() && limit.min.is_none() {
-            let detail = format!("the limit on `{}` has neither max nor min", limit.metric);
-            return Err(ContextError::ConfigFile {
-                path: path.to_owned(),
-                line: 0,
-                column: 0,
-                detail,
-            });
-        }
+    let wrong = file.limits.iter().find_map(LimitRule::wrong);
+    if let Some(detail) = wrong.or_else(|| file.policy.wrong()) {
+        return Err(ContextError::Policy {
+            place: path.display().to_string(),
+            detail,
+        });
     }
     Ok(file)
 }
@@ -267,9 +285,11 @@ mod tests {
 
     #[test]
     fn every_setting_but_the_personal_ones_is_a_key() {
-        // These name a place or a person: they come from the command line or the environment.
+        // These name a place, a person or one change: they come from the command line or the environment.
         let without = [
+            "accept-reason",
             "api-key",
+            "changed-files",
             "config",
             "docker-host",
             "fail-on-regression",

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration}
 use url::Url;
 
 use super::{
-    ContextError, EnvSnapshot, GatePolicy, Layers, Length, LoadSettings, OnUnsure, Trigger,
+    Against, ContextError, ContextOutcome, EnvSnapshot, GatePolicy, Layers, Length, LoadSettings,
+    Trigger, against, changed,
     file::{self, ConfigFile},
     load,
     machine::{self, Machine},
-    text,
+    policy, text,
 };
 use crate::{
     cli::{SETTINGS, Typed},
@@ -28,8 +29,16 @@ pub struct Inputs {
     pub results_dir: PathBuf,
     /// Where the baseline is.
     pub baseline_dir: Option<PathBuf>,
+    /// What to compare with.
+    pub against: Against,
     /// What may get worse.
     pub policy: GatePolicy,
+    /// The contexts of the policy, and which hold here.
+    pub contexts: Vec<ContextOutcome>,
+    /// Every value of the policy: name, value, where it came from.
+    pub policy_rows: Vec<(String, String, String)>,
+    /// The folder that files of the policy are relative to.
+    pub workspace: PathBuf,
     /// Whom to tell.
     pub publish: Publish,
     /// Where and why this runs.
@@ -79,6 +88,8 @@ pub struct Measure {
     pub input_tokens: Option<Length>,
     /// Answer length.
     pub output_tokens: Option<Length>,
+    /// Evaluated items.
+    pub items: Option<PathBuf>,
     /// The load.
     pub load: LoadSettings,
     /// No warm-up.
@@ -180,12 +191,26 @@ pub fn resolve(typed: &Typed, env: &EnvSnapshot) -> Result<Inputs, ContextError>
             why,
         });
     }
+    let workspace = PathBuf::from(env.get("GITHUB_WORKSPACE").unwrap_or("."));
+    let place = path.as_ref().map(|path| path.display().to_string());
+    let resolved = policy::resolve(
+        &layers,
+        &file,
+        &place.unwrap_or_default(),
+        env,
+        &trigger,
+        || changed::changed(&layers, &trigger, &workspace),
+    )?;
     Ok(Inputs {
         measure: measure(&layers, &file, env)?,
         results_dir: layers.text("results-dir").unwrap_or("kitt-results").into(),
         baseline_dir: layers.text("baseline-dir").map(PathBuf::from),
-        policy: policy(&layers, &file)?,
+        against: against::resolve(&layers)?,
+        policy: resolved.policy,
+        contexts: resolved.contexts,
+        policy_rows: resolved.rows,
         publish: publish(&layers, env, &trigger)?,
+        workspace,
         trigger,
         layers,
     })
@@ -218,9 +243,11 @@ fn measure(layers: &Layers, file: &ConfigFile, env: &EnvSnapshot) -> Result<Meas
             .or_else(|| env.get("HF_TOKEN"))
             .and_then(Secret::new),
         engine_command: layers
-            .parse_with("engine-command", words)?
+            .parse_with("engine-command", text::words)?
             .unwrap_or_default(),
-        engine_args: layers.parse_with("engine-args", words)?.unwrap_or_default(),
+        engine_args: layers
+            .parse_with("engine-args", text::words)?
+            .unwrap_or_default(),
         env: file.env.clone(),
         runs: layers
             .parse_with("runs", text::positive)?
@@ -229,6 +256,7 @@ fn measure(layers: &Layers, file: &ConfigFile, env: &EnvSnapshot) -> Result<Meas
         requests: layers.parse_with("requests", text::positive)?,
         input_tokens: layers.parse("input-tokens")?,
         output_tokens: layers.parse("output-tokens")?,
+        items: layers.text("items").map(PathBuf::from),
         load: load::resolve(layers)?,
         skip_warmup: layers.switch("skip-warmup")?,
         auto_pull: layers.switch("auto-pull")?,
@@ -241,23 +269,6 @@ fn measure(layers: &Layers, file: &ConfigFile, env: &EnvSnapshot) -> Result<Meas
             .parse_with("request-timeout", text::seconds)?
             .unwrap_or(Duration::from_mins(2)),
         machine: machine::resolve(layers, env)?,
-    })
-}
-
-fn policy(layers: &Layers, file: &ConfigFile) -> Result<GatePolicy, ContextError> {
-    let strict = layers.switch("strict")?;
-    let default = GatePolicy::default();
-    Ok(GatePolicy {
-        gate: layers.switch("gate")? || layers.switch("fail-on-regression")?,
-        on_unsure: if strict {
-            OnUnsure::Fail
-        } else {
-            OnUnsure::Pass
-        },
-        gating: layers.text("metrics").map_or(default.gating, text::list),
-        run_cv: layers.parse_with("run-cv", text::fraction)?,
-        limits: file.limits.clone(),
-        ..GatePolicy::default()
     })
 }
 
@@ -288,10 +299,6 @@ fn publish(layers: &Layers, env: &EnvSnapshot, trigger: &Trigger) -> Result<Publ
     })
 }
 
-fn words(text: &str) -> Result<Vec<String>, String> {
-    shlex::split(text).ok_or_else(|| "a quote is not closed".to_owned())
-}
-
 fn mode(text: &str) -> Result<Mode, String> {
     match text.trim() {
         "docker" => Ok(Mode::Docker),
@@ -317,8 +324,11 @@ fn gpus(text: &str) -> Result<Gpus, String> {
     }
 }
 
-/// A revision becomes an argument of the engine and part of a path.
-fn revision(text: &str) -> Result<String, String> {
+/// Checks a model's revision: it becomes an argument of the engine and part of a path.
+///
+/// # Errors
+/// What to write instead.
+pub fn revision(text: &str) -> Result<String, String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/');
     let ok = !text.is_empty()
         && text.len() <= 200
@@ -385,8 +395,8 @@ mod tests {
         .unwrap();
         assert_eq!(inputs.measure.engine_args, ["-t", "1", "--name", "a b"]);
         assert_eq!(
-            (inputs.policy.gate, inputs.policy.on_unsure),
-            (true, OnUnsure::Fail)
+            (inputs.policy.gate, inputs.policy.on),
+            (true, crate::context::On::STRICT)
         );
         assert_eq!(
             inputs.measure.gpus,

@@ -96,6 +96,12 @@ impl Layers {
             .is_some_and(|found| found.source != Source::Default)
     }
 
+    /// Whether a setting was given for this very run, above what the file says.
+    pub fn above_file(&self, name: &str) -> bool {
+        let found = self.0.get(name).map(|found| &found.source);
+        matches!(found, Some(Source::Flag(_) | Source::Input(_)))
+    }
+
     /// A setting, parsed.
     ///
     /// # Errors

@@ -3,7 +3,9 @@
 //! The only reader of the environment is [`EnvSnapshot`]. Text becomes a domain type here, once;
 //! an error names the setting, where its text came from and what is allowed.
 
+mod against;
 mod arrivals;
+mod changed;
 mod env;
 mod event;
 mod file;
@@ -21,19 +23,24 @@ mod text;
 
 use std::path::PathBuf;
 
+pub use against::{Against, BaselineMode, WhenUnsure};
 pub use arrivals::{Arrivals, ArrivalsError, Process, Rate, file_name};
 pub use env::EnvSnapshot;
 pub use event::Trigger;
 pub use file::ConfigFile;
-pub use inputs::{Gpus, Inputs, Measure, Publish, StepFiles, resolve};
+pub use inputs::{Gpus, Inputs, Measure, Publish, StepFiles, resolve, revision};
 pub use installed::version_of;
 pub use layers::{Found, Layers, Source};
 pub use length::{Length, LengthError};
 pub use load::{ApiPath, LoadSettings, TokenizerSource, WarmupAsked};
 pub use machine::{DockerPlace, Machine, Prices, TelemetryChoice};
-pub use model::read_model;
+pub use model::{is_path, read_model};
 pub use objective::{Objective, ObjectiveError, Quantity};
-pub use policy::{GatePolicy, KITT_GATING, Limit, OnUnsure, Zone};
+pub use policy::{
+    Accept, AcceptRule, ContextOutcome, ContextRule, GatePolicy, GivenReason, Glob, KITT_GATING,
+    Limit, LimitRule, MetricRule, On, OnWritten, PathPattern, Pattern, PatternError, PolicyWritten,
+    Reaction, Stage, Zone, reasons_in,
+};
 pub use sweep::{GOODPUT_SHARE, Sweep, SweepError};
 
 /// Variables that look like inputs and are none, each with the closest known name.
@@ -73,6 +80,14 @@ pub enum ContextError {
         right: &'static str,
         /// Why.
         why: &'static str,
+    },
+    /// A value of the policy makes no sense.
+    #[error("{place}: {detail}")]
+    Policy {
+        /// Where it stands.
+        place: String,
+        /// What is wrong.
+        detail: String,
     },
     /// The config file cannot be read.
     #[error("cannot read config file {path}")]

@@ -58,8 +58,8 @@ pub fn read_model(model: &ModelRef) -> Result<Option<ModelFacts>, ContextError> 
     })
 }
 
-/// Whether a name can only mean a path on this host.
-fn is_path(model: &str) -> bool {
+/// Whether a model's name can only mean a path on this host.
+pub fn is_path(model: &str) -> bool {
     let path = Path::new(model);
     let starts = path.is_absolute() || model.starts_with("./") || model.starts_with("../");
     starts || has_ending(path, &["gguf", "safetensors"])

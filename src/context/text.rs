@@ -95,6 +95,11 @@ pub(super) fn list(text: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
+/// Words as a shell would split them.
+pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
+    shlex::split(text).ok_or_else(|| "a quote is not closed".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

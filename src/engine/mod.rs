@@ -37,7 +37,7 @@ pub use model::{
     Config, Gguf, HeaderError, LENGTH_BYTES, MOST_HEADER, ModelFacts, ModelFormat, header_length,
     main_dtype,
 };
-pub use sim::SimSpec;
+pub use sim::{SimSpec, noise_seed, set_noise_seed, set_seed_argument};
 
 /// Every engine kitt can measure, in the order help and README list them.
 pub static ENGINES: &[&dyn Engine] = &[

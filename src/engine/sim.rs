@@ -164,6 +164,44 @@ impl SimSpec {
     }
 }
 
+/// The seed of a simulated engine's noise; `None` for every other engine.
+pub fn noise_seed(target: &Target) -> Option<u64> {
+    match target {
+        Target::InProcess(spec) => Some(spec.seed),
+        Target::Container(container) if container.entrypoint == [PROGRAM] => container
+            .args
+            .iter()
+            .find_map(|arg| arg.strip_prefix(SEED)?.parse().ok()),
+        Target::Container(_) | Target::Process(_) | Target::Endpoint(_) => None,
+    }
+}
+
+/// Gives a simulated engine another seed: a fresh server draws fresh noise, as a real one does.
+/// Others stay as they are.
+pub fn set_noise_seed(target: &mut Target, seed: u64) {
+    match target {
+        Target::InProcess(spec) => spec.seed = seed,
+        Target::Container(container) if container.entrypoint == [PROGRAM] => {
+            set_seed_argument(&mut container.args, seed);
+        }
+        Target::Container(_) | Target::Process(_) | Target::Endpoint(_) => {}
+    }
+}
+
+/// Replaces the seed in the arguments of `kitt sim`.
+pub fn set_seed_argument(args: &mut [String], seed: u64) {
+    for arg in args {
+        if arg.starts_with(SEED) {
+            *arg = format!("{SEED}{seed}");
+        }
+    }
+}
+
+/// The simulator's program in its image.
+const PROGRAM: &str = "/kitt";
+/// The argument that holds the seed.
+const SEED: &str = "--seed=";
+
 /// Descriptor of the simulated engine.
 pub(super) struct Sim;
 
@@ -234,7 +272,7 @@ fn container(request: &LaunchRequest, spec: &SimSpec) -> ContainerSpec {
         .clone()
         .map_or(ImageSource::RunningBinary, ImageSource::Reference);
     ContainerSpec {
-        entrypoint: vec!["/kitt".to_owned()],
+        entrypoint: vec![PROGRAM.to_owned()],
         args: spec.argv("0.0.0.0", PORT),
         env: request.env.clone(),
         gpus: request.gpus.clone(),
@@ -264,6 +302,24 @@ mod tests {
         );
         let typed = spec.argv("0.0.0.0", 1);
         assert_eq!(SimSpec::default().with_args(&typed[3..]).unwrap(), spec);
+    }
+
+    #[test]
+    fn another_seed_reaches_the_server_wherever_it_runs() {
+        for mode in [Mode::Native, Mode::Docker] {
+            let request = LaunchRequest {
+                mode: Some(mode),
+                seed: 7,
+                ..LaunchRequest::new("m".parse().unwrap())
+            };
+            let mut target = Sim.launch(&request).unwrap().target;
+            assert_eq!(noise_seed(&target), Some(7));
+            set_noise_seed(&mut target, 1 << 40);
+            assert_eq!(noise_seed(&target), Some(1 << 40));
+        }
+        let mut other = Target::Endpoint("http://localhost".parse().unwrap());
+        set_noise_seed(&mut other, 1);
+        assert_eq!(noise_seed(&other), None);
     }
 
     #[test]

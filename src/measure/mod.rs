@@ -137,6 +137,18 @@ pub enum Validity {
     GpuInvalid,
 }
 
+impl Validity {
+    /// Whether the numbers tell nothing about the engine.
+    pub const fn is_void(self) -> bool {
+        match self {
+            Self::ScheduleMissed | Self::ClientLimited | Self::ServerErrored | Self::GpuInvalid => {
+                true
+            }
+            Self::Valid | Self::Inconclusive => false,
+        }
+    }
+}
+
 /// Why traces give no numbers.
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {

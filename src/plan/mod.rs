@@ -1,10 +1,12 @@
 //! Inputs and host facts to a [`Plan`]: what will be measured, in which order, with which seeds.
 //! Pure.
 
+mod asked;
 mod custom;
 mod gaps;
 mod random;
 mod rate;
+mod rebuild;
 mod replay;
 mod request;
 mod scenario;
@@ -22,7 +24,9 @@ use crate::engine::LaunchSpec;
 pub use crate::context::{
     ApiPath, Arrivals, Length, Objective, Process, Quantity, Rate, Sweep, TokenizerSource,
 };
+pub use asked::{Asked, Stored};
 pub use random::stream;
+pub use rebuild::{NotRebuildable, Pinned, Rebuilt, rebuild};
 pub use replay::{BLOCK_TOKENS, ReplayError, ReplayRow, parse_replay};
 pub use request::{Job, Message, PlannedRequest, Prompt};
 pub use scenario::{PromptSource, Scenario, StopRules, Warmup};
@@ -37,6 +41,8 @@ pub struct Plan {
     pub engine: &'static str,
     /// The suite's name; `custom` when settings describe the load.
     pub suite: String,
+    /// What was asked for of the engine.
+    pub asked: Asked,
     /// What is started for each run.
     pub launch: LaunchSpec,
     /// Fresh server processes, each measured once over all scenarios.

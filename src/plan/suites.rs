@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::{
-    Plan, PlanError, Scenario, Search, Test, Warmup,
+    Asked, Plan, PlanError, Scenario, Search, Test, Warmup,
     custom::{self, REQUESTS, ROUNDS},
 };
 use crate::{
@@ -207,7 +207,11 @@ pub fn build(
     } else {
         &measure.suite
     };
+    let typed = measure.model.as_ref().unwrap_or(model);
+    let revision = measure.model_revision.as_deref();
+    let args = &measure.engine_args;
     Ok(Plan {
+        asked: Asked::of(engine.name(), &launch, (typed, revision), args),
         engine: engine.name(),
         suite: suite.to_owned(),
         launch,

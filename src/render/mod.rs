@@ -7,14 +7,22 @@
 mod budget;
 mod documents;
 mod escape;
+mod gate;
 mod number;
 mod templates;
 mod view;
 
-use crate::{compare::Comparison, ids::ReportKey, results::ResultSet, verdict::Decision};
+use crate::{
+    compare::Comparison,
+    ids::ReportKey,
+    results::{Pairs, ResultSet},
+    verdict::Decision,
+};
 
 pub use documents::{failure, render};
 pub use escape::{html, markdown};
+pub use gate::gate_table;
+pub use view::{Colour, terminal};
 
 /// KITT's marker, the comment's very first line.
 pub const KITT_MARKER: &str = "<!-- kitt-benchmark -->";
@@ -70,6 +78,8 @@ pub struct ReportInput<'a> {
     pub current: &'a ResultSet,
     /// What it was held against.
     pub baseline: Result<&'a ResultSet, NoBaseline<'a>>,
+    /// Which runs were pairs, when the sides were measured in turn.
+    pub pairs: Option<&'a Pairs>,
     /// Where and when.
     pub context: &'a ReportContext,
 }

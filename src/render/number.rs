@@ -160,6 +160,14 @@ pub(super) fn share(size: f64) -> String {
     format!("{}{SPACE}%", plain(percent, decimals))
 }
 
+/// A relative size with two decimals, for what is far below one per cent: 0.0026 is `0.26 %`.
+pub(super) fn share_fine(size: f64) -> String {
+    if !size.is_finite() {
+        return NOTHING.to_owned();
+    }
+    format!("{}{SPACE}%", plain(size.abs() * 100.0, 2))
+}
+
 /// An interval of relative changes: `+8.9 … +12.6 %`.
 pub(super) fn interval((low, high): (f64, f64)) -> String {
     if !low.is_finite() || !high.is_finite() {
@@ -197,6 +205,10 @@ pub(super) fn points_size(size: f64) -> String {
 /// A confidence, 0 to 1: `99.75 %`.
 pub(super) fn confidence(level: f64) -> String {
     let percent = (level * 1e4).round() / 100.0;
+    if percent >= 100.0 && level < 1.0 {
+        // No test is ever that sure.
+        return format!("over 99.99{SPACE}%");
+    }
     let decimals = (0..2).find(|digits| {
         let scaled = percent * 10_f64.powi(*digits);
         (scaled - scaled.round()).abs() < 1e-6
@@ -283,5 +295,7 @@ mod tests {
         assert_eq!(ascii(&confidence(0.9975)), "99.75 %");
         assert_eq!(ascii(&confidence(0.995)), "99.5 %");
         assert_eq!(ascii(&confidence(0.999_167)), "99.92 %");
+        assert_eq!(ascii(&confidence(0.999_98)), "over 99.99 %");
+        assert_eq!(ascii(&share_fine(0.0026)), "0.26 %");
     }
 }

@@ -25,6 +25,7 @@ pub(super) const HTML: &[(&str, &str)] = &[
     ("head", include_str!("../../templates/head.html.hbs")),
     ("forest", include_str!("../../templates/forest.html.hbs")),
     ("rows", include_str!("../../templates/rows.html.hbs")),
+    ("pair", include_str!("../../templates/pair.html.hbs")),
     ("footer", include_str!("../../templates/footer.html.hbs")),
 ];
 

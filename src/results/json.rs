@@ -9,6 +9,7 @@ use std::{fs, io::Read, path::Path};
 use serde::de::DeserializeOwned;
 
 use super::ResultsError;
+use crate::ids::is_hidden;
 
 /// What is read at most. Larger is an error, never a part of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +80,17 @@ struct Place {
 
 /// Refuses a document that nests too deep, holds too long a text or too many values.
 pub(super) fn check(path: &Path, bytes: &[u8], limits: &Limits) -> Result<(), ResultsError> {
-    let mut place = Place { line: 1, column: 0 };
+    check_at(path, bytes, 1, limits)
+}
+
+/// As [`check`], for a document that starts in line `line` of its file, from 1.
+pub(super) fn check_at(
+    path: &Path,
+    bytes: &[u8],
+    line: usize,
+    limits: &Limits,
+) -> Result<(), ResultsError> {
+    let mut place = Place { line, column: 0 };
     let (mut depth, mut entries) = (0_usize, 1_usize);
     // Bytes of the text being read; `None` between texts.
     let mut text: Option<usize> = None;
@@ -202,12 +213,6 @@ pub(super) fn printable(text: &str) -> String {
         .take(300)
         .map(|c| if is_hidden(c) { '\u{fffd}' } else { c })
         .collect()
-}
-
-/// Control characters, and those that reorder or hide what stands around them.
-pub(super) fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

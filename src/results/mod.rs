@@ -8,9 +8,14 @@ mod checks;
 mod files;
 mod fingerprint;
 mod host;
+mod items;
+mod jobs;
 mod json;
 mod kitt;
 mod model;
+mod noise;
+mod outside;
+mod pairs;
 mod read;
 mod requests;
 mod schema_v1;
@@ -23,11 +28,18 @@ pub use fingerprint::{
     workload_digest,
 };
 pub use host::{HostFacts, PciBoard, Storage, Surroundings, Virtualisation};
+pub use items::{ITEMS_FILE, Item, Items, read_items, take_items};
+pub use jobs::{HISTORY_FILE, Job, JobScenario, JobValue, MOST_JOBS, read_jobs, write_jobs};
 pub use json::Limits;
 pub use model::{
     Origin, Provenance, ResultSet, RunFacts, RunRecord, RunStatus, ScenarioFacts, ScenarioRecord,
 };
-pub use read::{read, timestamp};
+pub use noise::{
+    NOISE_FILE, Noise, NoiseFile, NoiseProfile, NoiseSource, Unfit, read_noise, write_noise,
+};
+pub use outside::read_number;
+pub use pairs::{BASELINE_DIR, PAIRS_FILE, Pair, Pairs, Side, read_pairs};
+pub use read::{read, read_config, read_numbers, timestamp};
 pub use requests::{LoggedRequest, LoggedTimes, RequestLog, Traces, traces};
 pub use write::{ResultsWriter, RunHeader, ScenarioReport};
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Fingerprint;
+use super::{Fingerprint, Items};
 use crate::measure::Validity;
 
 /// One results directory, read.
@@ -79,6 +79,9 @@ pub struct Provenance {
     pub commit: Option<String>,
     /// Branch or ref name.
     pub git_ref: Option<String>,
+    /// What started the CI run: `push`, `pull_request`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
     /// Link to the CI run.
     pub run_url: Option<String>,
     /// Where the GPU readings came from, or why there are none.
@@ -95,6 +98,9 @@ pub struct RunFacts {
     pub search: Option<Value>,
     /// How far off the client is on this machine.
     pub calibration: Option<Value>,
+    /// Evaluated items, from the file beside `metrics.json`.
+    #[serde(skip)]
+    pub items: Items,
 }
 
 /// One fresh server process, measured once over all scenarios.

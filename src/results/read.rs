@@ -12,7 +12,7 @@ use super::{
     Fingerprint, Limits, Origin, ResultSet, ResultsError, RunFacts, RunRecord, ScenarioFacts,
     ScenarioRecord,
     checks::{check_count, check_name, check_sign, check_value, wrong},
-    json, kitt,
+    items, json, kitt,
     requests::{self, PerRequest},
     schema_v1::{self, Document, Entry},
 };
@@ -28,21 +28,30 @@ struct Probe {
     suite_name: Option<serde::de::IgnoredAny>,
 }
 
-/// Reads a `metrics.json`, and the request traces beside it where there are any.
+/// Reads a `metrics.json`, and the request traces and evaluated items beside it where there are any.
 ///
 /// # Errors
 /// The file cannot be read, is larger or nested deeper than `limits`, is no JSON, is no results
 /// file, holds values a result cannot have, or was written by a newer kitt. Every error names
 /// the file and, where there is one, line, column and key.
 pub fn read(path: &Path, limits: &Limits) -> Result<ResultSet, ResultsError> {
-    let bytes = json::read_file(path, limits.file_bytes)?;
-    let mut set = from_bytes(path, &bytes, limits)?;
+    let mut set = read_numbers(path, limits)?;
     if set.origin == Origin::Own
         && let Some(dir) = path.parent()
     {
         attach(&mut set, requests::read(&dir.join(requests::NAME), limits)?);
+        set.facts.items = items::of_directory(dir, limits)?;
     }
     Ok(set)
+}
+
+/// As [`read`], without the request traces: what is enough to sum a job up.
+///
+/// # Errors
+/// As [`read`], as far as they concern the file itself.
+pub fn read_numbers(path: &Path, limits: &Limits) -> Result<ResultSet, ResultsError> {
+    let bytes = json::read_file(path, limits.file_bytes)?;
+    from_bytes(path, &bytes, limits)
 }
 
 /// The time a `metrics.json` says it was written at, as it stands there.
@@ -58,6 +67,29 @@ pub fn timestamp(path: &Path, limits: &Limits) -> Result<Option<String>, Results
     json::check(path, &bytes, limits)?;
     let stamp: Stamp = json::parse(path, &bytes, 1)?;
     Ok(stamp.timestamp)
+}
+
+/// The largest `config.json`, in bytes.
+const CONFIG_BYTES: u64 = 1 << 20;
+
+/// The `config.json` beside results; `None` when there is none. It may come from an artifact: no
+/// link is followed.
+///
+/// # Errors
+/// It cannot be read, is no regular file, is too large or is no JSON.
+pub fn read_config(dir: &Path, limits: &Limits) -> Result<Option<Value>, ResultsError> {
+    let path = dir.join("config.json");
+    match std::fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Ok(found) if !found.is_file() => {
+            let detail = "it is no regular file".to_owned();
+            return Err(wrong(&path, ".", detail));
+        }
+        Ok(_) | Err(_) => {}
+    }
+    let bytes = json::read_file(&path, CONFIG_BYTES.min(limits.file_bytes))?;
+    json::check(&path, &bytes, limits)?;
+    json::parse(&path, &bytes, 1).map(Some)
 }
 
 /// The pure part of [`read`]; `path` is only named in errors.
@@ -135,6 +167,7 @@ fn own(path: &Path, document: Document) -> Result<ResultSet, ResultsError> {
         facts: RunFacts {
             search: document.search,
             calibration: document.calibration,
+            items: items::Items::new(),
         },
     })
 }

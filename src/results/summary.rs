@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use super::{
-    RunStatus, json,
+    RunStatus,
     schema_v1::{Document, Entry, KittResult},
 };
 use crate::measure::Validity;
@@ -236,7 +236,7 @@ pub(super) fn escape(text: &str) -> String {
                 escaped.push('\u{200d}');
             }
             '\u{200d}' => escaped.push(c),
-            c if json::is_hidden(c) => {}
+            c if crate::ids::is_hidden(c) => {}
             c => escaped.push(c),
         }
     }

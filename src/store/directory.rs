@@ -11,7 +11,7 @@ use std::{
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::StoreError;
-use crate::results::{self, Limits, ResultSet};
+use crate::results::{self, BASELINE_DIR, Limits, PAIRS_FILE, Pairs, ResultSet};
 
 /// The file that makes a directory a results directory.
 const NAME: &str = "metrics.json";
@@ -29,19 +29,10 @@ const DEPTH: usize = 16;
 /// The path does not exist, cannot be listed, holds more entries than results have, or holds no
 /// results.
 pub fn find(path: &Path) -> Result<PathBuf, StoreError> {
-    let metadata = fs::metadata(path).map_err(|source| {
-        if source.kind() == std::io::ErrorKind::NotFound {
-            StoreError::Missing {
-                path: path.to_owned(),
-            }
-        } else {
-            listing(path)(source)
-        }
-    })?;
-    if !metadata.is_dir() {
+    if !is_directory(path)? {
         return Ok(path.to_owned());
     }
-    let found = candidates(path)?;
+    let found = candidates(path, ENTRIES)?;
     // One result needs no choice, and its errors are told by whoever reads it.
     if let [only] = found.as_slice() {
         return Ok(only.clone());
@@ -63,6 +54,24 @@ pub fn load(path: &Path) -> Result<ResultSet, StoreError> {
     Ok(results::read(&find(path)?, &Limits::default())?)
 }
 
+/// The pairs that the newest results of [`find`] were measured in, with the baseline side; `None`
+/// when they were not measured in pairs.
+///
+/// # Errors
+/// As [`find`]; the pairs or the baseline side beside them cannot be read.
+pub fn load_pairs(path: &Path) -> Result<Option<(Pairs, ResultSet)>, StoreError> {
+    let found = find(path)?;
+    let Some(dir) = found.parent() else {
+        return Ok(None);
+    };
+    let limits = Limits::default();
+    let Some(pairs) = results::read_pairs(dir, &limits)? else {
+        return Ok(None);
+    };
+    let baseline = results::read(&dir.join(BASELINE_DIR).join(NAME), &limits)?;
+    Ok(Some((pairs, baseline)))
+}
+
 fn listing(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
     move |source| StoreError::List {
         path: path.to_owned(),
@@ -70,8 +79,22 @@ fn listing(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
     }
 }
 
-/// Every regular `metrics.json` in the tree.
-fn candidates(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
+/// Whether a path that somebody named is a directory.
+pub(super) fn is_directory(path: &Path) -> Result<bool, StoreError> {
+    let metadata = fs::metadata(path).map_err(|source| {
+        if source.kind() == std::io::ErrorKind::NotFound {
+            StoreError::Missing {
+                path: path.to_owned(),
+            }
+        } else {
+            listing(path)(source)
+        }
+    })?;
+    Ok(metadata.is_dir())
+}
+
+/// Every regular `metrics.json` in the tree, which has at most so many entries.
+pub(super) fn candidates(root: &Path, entries: usize) -> Result<Vec<PathBuf>, StoreError> {
     let mut found = Vec::new();
     let mut waiting = vec![(root.to_owned(), 0_usize)];
     let mut seen = 0_usize;
@@ -79,10 +102,10 @@ fn candidates(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
         for entry in fs::read_dir(&dir).map_err(listing(&dir))? {
             let entry = entry.map_err(listing(&dir))?;
             seen += 1;
-            if seen > ENTRIES {
+            if seen > entries {
                 return Err(StoreError::TooMany {
                     path: root.to_owned(),
-                    limit: ENTRIES,
+                    limit: entries,
                 });
             }
             let name = entry.file_name();
@@ -90,7 +113,9 @@ fn candidates(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
             let kind = entry.file_type().map_err(listing(&dir))?;
             // A name with line breaks would write its own lines into a log.
             let plain = !name.to_string_lossy().contains(char::is_control);
-            if kind.is_dir() && plain && depth < DEPTH {
+            // The other side of pairs is no result of its own.
+            let other_side = name == BASELINE_DIR && dir.join(PAIRS_FILE).exists();
+            if kind.is_dir() && plain && !other_side && depth < DEPTH {
                 waiting.push((entry.path(), depth + 1));
             } else if kind.is_file() && name == NAME {
                 found.push(entry.path());

@@ -1,8 +1,13 @@
-//! Where results live. For now: directories, as `actions/download-artifact` leaves them.
+//! Where results live: directories, as `actions/download-artifact` leaves them, and what jobs keep
+//! for later ones: history and noise.
 
 mod directory;
+mod history;
+mod noise;
 
-pub use directory::{find, load};
+pub use directory::{find, load, load_pairs};
+pub use history::{StoredJob, history};
+pub use noise::{noise, replace_noise, update_noise};
 
 use std::path::PathBuf;
 

@@ -5,22 +5,28 @@
 use std::cmp::Ordering;
 
 use super::{
-    Decision, GatePolicy, Judged, Verdict, VerdictError,
-    gate::{check_limits, gate},
-    judge::{Terms, enough_requests, judge, testable},
+    Decision, Family, GatePolicy, Judged, Verdict, VerdictError,
+    family::{alphas, tests, weigh},
+    gate::{Case, gate, stands},
+    judge::{Terms, judge},
+    limits::check_limits,
     rule::Levels,
+    sequential::Looks,
 };
 use crate::{
-    compare::{Change, Comparison},
+    compare::Comparison,
     results::{Origin, ResultSet},
 };
+
+/// The metric of evaluated items that gates.
+const ACCURACY: &str = "accuracy";
 
 /// Decides. `baseline` is what the comparison was made with; `None` when there was none, and the
 /// verdict is then [`Verdict::New`].
 ///
-/// The family-wise error is shared by the gating metrics that are really tested (Bonferroni):
-/// each scenario's row counts. Metrics that do not gate are judged at the same level and change
-/// neither the verdict nor the gate.
+/// The family-wise error is shared by the gating metrics that are really tested, each scenario's
+/// row counts; metrics that do not gate are weighed by their false discovery rate and change
+/// neither the verdict nor the gate (module `family`).
 ///
 /// # Errors
 /// The policy's error levels are not between 0 and 0.5.
@@ -30,55 +36,87 @@ pub fn decide(
     baseline: Option<&ResultSet>,
     policy: &GatePolicy,
 ) -> Result<Decision, VerdictError> {
-    let chosen = is_chosen(policy);
-    let kitt = |side: &ResultSet| side.origin == Origin::Kitt;
-    let policy = if kitt(current) || baseline.is_some_and(kitt) {
-        &policy.clone().with_kitt_names()
-    } else {
-        policy
-    };
-    let terms = Terms {
-        incomparable: !comparison.fingerprint_differences.is_empty(),
-        levels: levels(comparison, policy),
-        chosen,
-    };
-    let mut metrics = Vec::with_capacity(comparison.changes.len());
-    for change in &comparison.changes {
-        let zone = policy.zone_of(&change.metric);
-        metrics.push(judge(change, policy.gates(&change.metric), zone, terms)?);
+    let chosen = policy.is_chosen();
+    let sides: Vec<&ResultSet> = baseline.into_iter().chain([current]).collect();
+    let policy = &listed(policy, chosen, &sides);
+    let changes = &comparison.changes;
+    let incomparable = !comparison.fingerprint_differences.is_empty();
+    let looks = Looks::up_to(comparison.planned_pairs.unwrap_or_default() as usize);
+    let mut metrics = Vec::with_capacity(changes.len());
+    for (change, alpha) in changes.iter().zip(alphas(changes, policy, looks)?) {
+        let beta = policy.beta;
+        let terms = Terms {
+            incomparable,
+            levels: Levels { alpha, beta },
+            chosen,
+            looks,
+        };
+        let (metric, scenario) = (&change.metric, change.scenario.as_str());
+        let zone = policy.zone_of(metric, scenario);
+        metrics.push(judge(change, policy.gates(metric, scenario), zone, terms)?);
     }
+    weigh(&mut metrics, looks)?;
     if let Some(baseline) = baseline {
         say_unknown_conditions(&mut metrics, baseline, current);
     }
     metrics.sort_by(urgency);
-    let verdict = overall(&metrics, baseline.is_some(), terms.incomparable);
-    let limits = check_limits(current, &policy.limits);
-    let gate = gate(policy, verdict, &metrics, &limits);
+    let known = |side: &ResultSet| side.fingerprint.is_some();
+    let alike = !incomparable && known(current) && baseline.is_some_and(known);
+    for judged in metrics.iter_mut().filter(|judged| judged.gating) {
+        let change = &judged.change;
+        judged.stage = policy.stage_of(&change.metric, &change.scenario);
+        judged.stands = stands(judged, policy, alike);
+    }
+    let verdict = overall(&metrics, baseline.is_some(), incomparable);
+    let limits = check_limits(current, policy);
+    let outcome = gate(Case {
+        policy,
+        verdict,
+        metrics: &metrics,
+        limits: &limits,
+        alike,
+    });
+    let mut warnings = outcome.warnings;
+    warnings.extend(policy.idle_rules(&measured(comparison)));
     Ok(Decision {
         verdict,
+        family: Family {
+            alpha: policy.alpha,
+            tests: tests(changes, policy),
+        },
         metrics,
         limits,
-        gate,
+        gate: outcome.gate,
+        stage: policy.stage,
+        warnings,
+        accepted: outcome.accepted,
+        shifts: Vec::new(),
     })
 }
 
-/// Whether somebody chose the gating list. The default one names metrics for every suite, also
-/// for those that are too short for some of them; a chosen one is meant as it stands.
-fn is_chosen(policy: &GatePolicy) -> bool {
-    let default = GatePolicy::default();
-    policy.gating != default.gating && policy.gating != default.with_kitt_names().gating
+/// Metric and scenario of everything that either side has.
+fn measured(comparison: &Comparison) -> Vec<(&str, &str)> {
+    comparison
+        .changes
+        .iter()
+        .map(|change| (change.metric.name.as_str(), change.scenario.as_str()))
+        .collect()
 }
 
-/// The error levels of each test.
-fn levels(comparison: &Comparison, policy: &GatePolicy) -> Levels {
-    let tested = |change: &&Change| {
-        policy.gates(&change.metric) && testable(change) && enough_requests(change)
-    };
-    let family = comparison.changes.iter().filter(tested).count().max(1);
-    Levels {
-        alpha: policy.alpha / family as f64,
-        beta: policy.beta,
+/// The policy with what joins the default list because of who wrote the results, and what with:
+/// KITT's names, and accuracy where items were evaluated. Faster by wrong answers is no gain, and
+/// on the same items accuracy can be told as surely as a speed; a bare share of right answers
+/// stays open for ever with the few items people have.
+fn listed(policy: &GatePolicy, chosen: bool, sides: &[&ResultSet]) -> GatePolicy {
+    let mut policy = policy.clone();
+    if sides.iter().any(|side| side.origin == Origin::Kitt) {
+        policy = policy.with_kitt_names();
     }
+    let evaluated = sides.iter().any(|side| !side.facts.items.is_empty());
+    if evaluated && !chosen && !policy.gating.iter().any(|name| name == ACCURACY) {
+        policy.gating.push(ACCURACY.to_owned());
+    }
+    policy
 }
 
 /// A side without a fingerprint may have been measured anywhere: what is said of it holds only

@@ -4,12 +4,17 @@
 //! of `research/regression-statistics.md` §6: is it there, is it comparable, then the rule.
 
 use super::{
-    Judged, Verdict, Zone, reason,
+    Judged, Remedy, Verdict, Zone,
+    items::rule_items,
+    reason,
     rule::{Levels, Ruling, rule, rule_exact},
-    shares::{nothing_failed, rule_counts},
+    sequential::{Looks, Sequential, resolvable, sequential},
+    shares::{nothing_failed, rule_counts, rule_shift},
 };
 use crate::{
-    compare::{Change, CompareError, Obstacle, Reference, needed_requests},
+    compare::{
+        Change, CompareError, Estimate, Noise, Obstacle, PairedLogs, Reference, needed_requests,
+    },
     metric::Better,
 };
 
@@ -22,6 +27,8 @@ pub(super) struct Terms {
     pub(super) levels: Levels,
     /// Whether somebody chose the gating list.
     pub(super) chosen: bool,
+    /// When pairs are looked at.
+    pub(super) looks: Looks,
 }
 
 /// A verdict with what led to it, before it is joined with the change.
@@ -29,7 +36,11 @@ struct Finding {
     verdict: Verdict,
     ruling: Option<Ruling>,
     zone: Option<Zone>,
+    levels: Option<Levels>,
+    remedy: Option<Remedy>,
     reason: String,
+    /// What the ruling rests on.
+    estimate: Option<Estimate>,
 }
 
 impl Finding {
@@ -38,29 +49,58 @@ impl Finding {
             verdict,
             ruling: None,
             zone: None,
+            levels: None,
+            remedy: None,
             reason: reason.into(),
+            estimate: None,
         }
     }
+
+    fn of_obstacle(change: &Change, obstacle: &Obstacle) -> Self {
+        let reason = reason::of_obstacle(change, obstacle);
+        let verdict = verdict_of(obstacle);
+        Self {
+            remedy: open(verdict, || Remedy::of_obstacle(obstacle)),
+            ..Self::without_numbers(verdict, reason)
+        }
+    }
+}
+
+/// What would settle a verdict; nothing where it is settled.
+fn open(verdict: Verdict, remedy: impl FnOnce() -> Option<Remedy>) -> Option<Remedy> {
+    (verdict == Verdict::Inconclusive).then(remedy).flatten()
 }
 
 /// Whether there are enough requests for the statistic to be what its name says. Where nobody
 /// counted, it is taken at its word.
 ///
-/// Welch's t on run summaries is sound with any number of requests: their noise is part of the
-/// spread between runs. But the "p99" of 40 requests is their largest value, an estimate of
-/// something else; it is judged and shown, and does not gate.
-pub(super) fn enough_requests(change: &Change) -> bool {
+/// A t on run summaries is sound with any number of requests: their noise is part of the spread
+/// between runs. But the "p99" of 40 requests is their largest value, an estimate of something
+/// else; it is judged and shown, and does not gate.
+fn enough_requests(change: &Change) -> bool {
     change
         .requests
         .is_none_or(|requests| requests >= needed_requests(change.metric.statistic))
 }
 
 /// Whether a change will be put to a statistical test.
-pub(super) fn testable(change: &Change) -> bool {
+fn testable(change: &Change) -> bool {
     let noisy = change
         .estimate
         .is_some_and(|estimate| estimate.reference != Reference::Exact);
-    change.metric.better.is_some() && (noisy || change.counts.is_some())
+    let paired = change.pairs.is_some() && change.obstacle.is_none();
+    change.metric.better.is_some() && (noisy || paired || in_points(change))
+}
+
+/// Whether a change is one of shares, judged in points: counted, not estimated from an order
+/// statistic, so that few trials just widen its limits.
+fn in_points(change: &Change) -> bool {
+    change.counts.is_some() || change.items.is_some() || change.shift.is_some()
+}
+
+/// Whether a change that the policy lists will be put to a test and gate.
+pub(super) fn tested(change: &Change) -> bool {
+    testable(change) && (in_points(change) || enough_requests(change))
 }
 
 /// Judges one change; `listed` says whether the policy wants it to gate.
@@ -84,15 +124,27 @@ pub(super) fn judge(
     if finding.ruling.is_some() {
         sentences.extend(change.notes.iter().cloned());
     }
+    let mut change = change.clone();
+    change.estimate = finding.estimate.or(change.estimate);
+    if change.estimate.is_none() && change.obstacle.is_none() {
+        // Not judged, and still worth showing: all pairs together.
+        let all = |pairs: &PairedLogs| pairs.first(pairs.len());
+        change.estimate = change.pairs.as_ref().and_then(all);
+    }
     Ok(Judged {
-        change: change.clone(),
+        change,
         verdict: finding.verdict,
         gating: listed && needs.is_none(),
+        stage: super::Stage::Observe,
+        stands: super::Stage::Observe,
         needs,
         zone: finding.zone,
         interval: finding.ruling.map(|ruling| ruling.interval),
         confidence: finding.ruling.map(|ruling| ruling.confidence),
+        levels: finding.levels,
+        q: None,
         detectable: finding.ruling.and_then(|ruling| ruling.detectable),
+        remedy: finding.remedy,
         reason: sentences.join("; "),
     })
 }
@@ -105,8 +157,7 @@ fn missing_requests(change: &Change, finding: &Finding, chosen: bool) -> Option<
         (Some(Obstacle::TooFewRequests { .. }), _) => {
             finding.verdict == Verdict::Inconclusive && !chosen
         }
-        // A share is counted, not estimated from an order statistic: few trials widen its limits.
-        (None, Some(_)) => change.estimate.is_some() && !enough_requests(change),
+        (None, Some(_)) => !in_points(change) && !enough_requests(change),
         (Some(_), _) | (None, None) => false,
     };
     too_few.then(|| needed_requests(change.metric.statistic))
@@ -136,13 +187,9 @@ fn find(change: &Change, zone: Zone, terms: Terms) -> Result<Finding, CompareErr
         return Ok(Finding::without_numbers(Verdict::Unchanged, reason));
     };
     if let Some(obstacle) = &change.obstacle {
-        let verdict = verdict_of(obstacle);
-        return Ok(Finding::without_numbers(
-            verdict,
-            reason::of_obstacle(change, obstacle),
-        ));
+        return Ok(Finding::of_obstacle(change, obstacle));
     }
-    measure(change, better, zone, terms.levels)
+    measure(change, better, zone, terms)
 }
 
 const fn verdict_of(obstacle: &Obstacle) -> Verdict {
@@ -150,8 +197,13 @@ const fn verdict_of(obstacle: &Obstacle) -> Verdict {
         Obstacle::NotPositive
         | Obstacle::Survivors
         | Obstacle::OutputLength
+        | Obstacle::ItemsDiffer { .. }
         | Obstacle::Invalid => Verdict::Incomparable,
-        Obstacle::Unsettled | Obstacle::TooFewRequests { .. } => Verdict::Inconclusive,
+        Obstacle::Unsettled
+        | Obstacle::TooFewRequests { .. }
+        | Obstacle::TooFewItems { .. }
+        | Obstacle::TooFewPairs { .. }
+        | Obstacle::NotInterleaved => Verdict::Inconclusive,
     }
 }
 
@@ -160,30 +212,56 @@ fn measure(
     change: &Change,
     better: Better,
     zone: Zone,
-    levels: Levels,
+    terms: Terms,
 ) -> Result<Finding, CompareError> {
-    let finding = |ruling: Ruling, zone: Zone, reason: String| Finding {
+    let levels = terms.levels;
+    let finding = |ruling: Ruling, zone: Zone, remedy: Option<Remedy>, reason: String| Finding {
         verdict: ruling.verdict,
         ruling: Some(ruling),
         zone: Some(zone),
+        levels: Some(levels),
+        remedy,
         reason,
+        estimate: change.estimate,
     };
-    if let Some((baseline, current)) = change.counts {
+    if let Some(items) = &change.items {
+        let ruling = rule_items(items, better, zone, levels)?;
+        let remedy = open(ruling.verdict, || {
+            Remedy::of_items(items, better, zone, levels)
+        });
+        let reason = reason::of_items(change, items, zone, &ruling, remedy);
+        return Ok(finding(ruling, zone, remedy, reason));
+    }
+    if let Some(shift) = &change.shift {
+        let ruling = rule_shift(shift, better, zone, levels)?;
+        let reason = reason::of_shift(change, shift, zone, &ruling);
+        return Ok(finding(ruling, zone, None, reason));
+    }
+    if let Some(sides @ (baseline, current)) = change.counts {
         let ruling = rule_counts(baseline, current, better, zone, levels)?;
         let clean = nothing_failed(baseline, current, better);
-        let reason = reason::of_counts(change, (baseline, current), zone, &ruling, clean);
-        return Ok(finding(ruling, zone, reason));
+        let remedy = open(ruling.verdict, || {
+            Remedy::of_counts(change, sides, better, zone, levels)
+        });
+        let reason = reason::of_counts(change, sides, zone, &ruling, (clean, remedy));
+        return Ok(finding(ruling, zone, remedy, reason));
+    }
+    if let Some(pairs) = &change.pairs {
+        return in_pairs(change, pairs, (better, zone), terms);
     }
     match (change.estimate, change.baseline) {
         (Some(estimate), Some(baseline)) if estimate.reference == Reference::Exact => {
-            let (ruling, zone) = rule_exact(&estimate, baseline, better);
+            let (ruling, zone) = rule_exact(&estimate, change.range, baseline, better);
             let reason = reason::of_exact(change, &ruling, zone);
-            Ok(finding(ruling, zone, reason))
+            Ok(finding(ruling, zone, None, reason))
         }
         (Some(estimate), _) => {
             let ruling = rule(&estimate, better, zone, levels)?;
-            let reason = reason::of_estimate(change, &estimate, better, zone, levels, &ruling);
-            Ok(finding(ruling, zone, reason))
+            let remedy = open(ruling.verdict, || {
+                Some(Remedy::of_estimate(&estimate, better, zone, levels))
+            });
+            let reason = reason::of_estimate(change, &estimate, zone, &ruling, remedy);
+            Ok(finding(ruling, zone, remedy, reason))
         }
         (None, _) => {
             let label = &change.metric.label;
@@ -192,4 +270,53 @@ fn measure(
             Ok(Finding::without_numbers(Verdict::Inconclusive, reason))
         }
     }
+}
+
+/// Looks at pairs one after the other.
+fn in_pairs(
+    change: &Change,
+    pairs: &PairedLogs,
+    (better, zone): (Better, Zone),
+    terms: Terms,
+) -> Result<Finding, CompareError> {
+    let Some(found) = sequential(pairs, better, zone, terms.levels, terms.looks)? else {
+        let (have, needed) = (pairs.len(), Looks::FEWEST);
+        let few = Obstacle::TooFewPairs { have, needed };
+        return Ok(Finding::of_obstacle(change, &few));
+    };
+    let remedy = open(found.ruling.verdict, || {
+        let whole = terms.levels;
+        Some(Remedy::of_estimate(&found.estimate, better, zone, whole))
+    });
+    let reason = reason::of_estimate(change, &found.estimate, zone, &found.ruling, remedy);
+    let ruling = Ruling {
+        detectable: provable(pairs, &found, zone, terms)?,
+        ..found.ruling
+    };
+    Ok(Finding {
+        verdict: ruling.verdict,
+        ruling: Some(ruling),
+        zone: Some(zone),
+        levels: Some(found.levels),
+        remedy,
+        reason,
+        estimate: Some(found.estimate),
+    })
+}
+
+/// The smallest worsening that could have been proven: by all planned pairs where an early look
+/// decided, since they were there for the asking; by what was measured where nothing did.
+fn provable(
+    pairs: &PairedLogs,
+    found: &Sequential,
+    zone: Zone,
+    terms: Terms,
+) -> Result<Option<f64>, CompareError> {
+    if found.ruling.verdict == Verdict::Inconclusive {
+        return Ok(found.ruling.detectable);
+    }
+    let deviation = found.estimate.standard_error * (found.pairs as f64).sqrt();
+    let prior = pairs.prior.map_or(0.0, Noise::prior_df);
+    let size = resolvable(deviation, prior, zone, terms.levels, terms.looks)?;
+    Ok(Some(size).filter(|size| size.is_finite()))
 }

@@ -2,23 +2,42 @@
 //! error.
 
 mod decide;
+mod document;
+mod family;
 mod gate;
+mod items;
 mod judge;
+mod limits;
+mod multiplicity;
 mod reason;
+mod remedy;
+mod rows;
 mod rule;
 mod schema_v1;
+mod sequential;
 mod shares;
+mod shifts;
+mod slots;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::Change;
+use crate::{compare::Change, metric::Metric};
 
-pub use crate::context::{GatePolicy, KITT_GATING, Limit, OnUnsure, Zone};
+pub use crate::context::{
+    GatePolicy, KITT_GATING, Limit, LimitRule, MetricRule, On, Reaction, Stage, Zone,
+};
 pub use decide::decide;
-pub use gate::{check_limits, gate};
+pub use document::{Answer, Document, DocumentError, answer, parse};
+pub use items::items_needed;
+pub use limits::check_limits;
 pub use reason::REQUESTS_NEEDED;
+pub use remedy::Remedy;
+pub use rows::{GateRow, RowKind, RowResult, gate_rows};
 pub use rule::{Levels, Ruling, rule};
 pub use schema_v1::comparison_json;
+pub use sequential::{Looks, Sequential, resolvable, sequential};
+pub use shifts::{Shift, shifts};
+pub use slots::{Slot, slots};
 
 /// What is said of one metric, or of the whole report. Ordered by how much it matters to the
 /// reader: the first is the most urgent.
@@ -65,6 +84,11 @@ pub struct Judged {
     pub verdict: Verdict,
     /// Whether it gates.
     pub gating: bool,
+    /// How far a regression of it may go; `observe` where it does not gate.
+    pub stage: Stage,
+    /// What it does to the gate as it was judged: nothing (`observe`), it is warned of, or it
+    /// closes it.
+    pub stands: Stage,
     /// For a metric that is on the gating list and does not gate: the requests per run it would
     /// need.
     pub needs: Option<u64>,
@@ -76,14 +100,44 @@ pub struct Judged {
     /// The interval's two-sided confidence, 0.9 to 1: the level at which this verdict was
     /// reached, or, for an inconclusive one, at which a regression would have been proven.
     pub confidence: Option<f64>,
-    /// Smallest worsening this comparison could have proven (0.05 = 5 %, or 5 points).
+    /// One-sided error levels of the test that led to the verdict: of the look that decided, for
+    /// pairs.
+    pub levels: Option<Levels>,
+    /// For what does not gate: the share of false alarms to expect among all such metrics that are
+    /// called regressed or improved on evidence as strong as this, 0 to 1 (Benjamini and Hochberg's
+    /// q). `None`: it gates, or was not tested.
+    pub q: Option<f64>,
+    /// Smallest worsening this comparison could have proven (0.05 = 5 %, or 5 points). Where an
+    /// early look at pairs decided: what all planned pairs would prove 95 times out of 100.
     pub detectable: Option<f64>,
+    /// What would settle it, where it is inconclusive and that is known.
+    pub remedy: Option<Remedy>,
     /// One sentence that names the metric, not the scenario: why this verdict, and for an unsure
     /// one what would settle it.
     pub reason: String,
 }
 
 impl Judged {
+    /// A judgement without numbers, that does not gate.
+    pub const fn new(change: Change, verdict: Verdict, reason: String) -> Self {
+        Self {
+            change,
+            verdict,
+            gating: false,
+            stage: Stage::Observe,
+            stands: Stage::Observe,
+            needs: None,
+            zone: None,
+            interval: None,
+            confidence: None,
+            levels: None,
+            q: None,
+            detectable: None,
+            remedy: None,
+            reason,
+        }
+    }
+
     /// The relative change of the metric, 0.05 = 5 % larger. `None` where there is no ratio: a
     /// value is absent, not positive, or the metric is a proportion.
     pub fn relative(&self) -> Option<f64> {
@@ -95,8 +149,7 @@ impl Judged {
     /// The difference of a proportion, current minus baseline, 0.05 = 5 points. `None` for
     /// everything else, and where nobody counted.
     pub fn points(&self) -> Option<f64> {
-        let (baseline, current) = self.change.counts?;
-        Some(current.share() - baseline.share())
+        self.change.points()
     }
 
     /// How large the change is in units of what gates, positive when it is for the worse; 0 where
@@ -121,12 +174,52 @@ impl Judged {
 pub struct LimitCheck {
     /// The limit.
     pub limit: Limit,
+    /// The metric, with the unit of its value.
+    pub metric: Metric,
     /// Scenario whose value was the worst.
     pub scenario: Option<String>,
     /// That value; `None` when the metric was not measured.
     pub value: Option<f64>,
     /// Whether it holds. A limit on a metric that was not measured does not hold.
     pub holds: bool,
+    /// How far it may go when it is broken.
+    pub stage: Stage,
+    /// Whether somebody accepted that it is broken.
+    pub accepted: bool,
+    /// Why the number of a file is not there, as a sentence fragment.
+    pub absent: Option<String>,
+}
+
+/// A regression that somebody accepted: the gate passes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acceptance {
+    /// The label that allowed it.
+    pub label: String,
+    /// Why: one line without control characters. Written by whoever opened the pull request.
+    pub reason: String,
+    /// The metrics that regressed, or whose limit is broken.
+    pub metrics: Vec<String>,
+}
+
+impl Acceptance {
+    /// What was accepted and why, as one sentence.
+    pub fn sentence(&self) -> String {
+        format!(
+            "Accepted by the label `{}`: {} ({}).",
+            self.label,
+            self.reason,
+            self.metrics.join(", ")
+        )
+    }
+}
+
+/// The error that all gating tests share.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Family {
+    /// Probability that any of them calls a metric regressed that is not, one-sided.
+    pub alpha: f64,
+    /// How many tests share it; at least 1.
+    pub tests: usize,
 }
 
 /// Everything the report says.
@@ -135,12 +228,43 @@ pub struct Decision {
     /// The overall verdict: the most urgent among gating metrics; without a baseline `new`,
     /// without a gating metric `inconclusive`.
     pub verdict: Verdict,
+    /// What the gating tests share.
+    pub family: Family,
     /// Every metric, judged; most urgent first, gating before informative.
     pub metrics: Vec<Judged>,
     /// Absolute limits.
     pub limits: Vec<LimitCheck>,
     /// What the gate says.
     pub gate: Gate,
+    /// How far anything could go: with `observe` nobody is told, with `warn` nothing blocks.
+    pub stage: Stage,
+    /// What a reader should hear although it does not block, as sentences.
+    pub warnings: Vec<String>,
+    /// What regressed and was accepted.
+    pub accepted: Option<Acceptance>,
+    /// Where gating metrics shifted on the base branch of late, for a job of that branch. Told,
+    /// and no part of the verdict.
+    pub shifts: Vec<Shift>,
+}
+
+impl Decision {
+    /// A decision about these metrics, without a gate.
+    pub const fn new(verdict: Verdict, metrics: Vec<Judged>) -> Self {
+        Self {
+            verdict,
+            family: Family {
+                alpha: 0.01,
+                tests: 1,
+            },
+            metrics,
+            limits: Vec::new(),
+            gate: Gate::Off,
+            stage: Stage::Block,
+            warnings: Vec::new(),
+            accepted: None,
+            shifts: Vec::new(),
+        }
+    }
 }
 
 /// What the gate says, with the reason a person reads.
@@ -165,6 +289,21 @@ impl Gate {
             Self::Off => "off",
             Self::Passed => "passed",
             Self::Regression(_) | Self::NotProven(_) | Self::LimitBroken(_) => "failed",
+        }
+    }
+
+    /// Why it is closed; `None` where it is not.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Off | Self::Passed => None,
+            Self::Regression(why) | Self::NotProven(why) | Self::LimitBroken(why) => Some(why),
+        }
+    }
+
+    fn into_reason(self) -> Option<String> {
+        match self {
+            Self::Off | Self::Passed => None,
+            Self::Regression(why) | Self::NotProven(why) | Self::LimitBroken(why) => Some(why),
         }
     }
 }

@@ -1,13 +1,10 @@
 //! One sentence per verdict, in words for a tired reader: which number, by how much, how sure,
 //! and for an unsure one what would settle it.
 
-use super::{
-    Verdict, Zone,
-    rule::{Levels, MOST_RUNS, Ruling, runs_to_settle},
-};
+use super::{Remedy, Verdict, Zone, rule::Ruling};
 use crate::{
-    compare::{Change, Counts, Design, Estimate, Obstacle},
-    metric::{Better, Metric, Unit},
+    compare::{Change, Counts, Design, Estimate, ItemChanges, Obstacle, Shift, is_of_requests},
+    metric::{Metric, Unit},
 };
 
 /// A relative number as per cent without a sign: 0.0812 is `8.1 %`.
@@ -109,19 +106,19 @@ fn moved(metric: &Metric, relative: f64) -> String {
 pub(super) fn of_estimate(
     change: &Change,
     estimate: &Estimate,
-    better: Better,
     zone: Zone,
-    levels: Levels,
     ruling: &Ruling,
+    remedy: Option<Remedy>,
 ) -> String {
     let metric = &change.metric;
     let label = &metric.label;
     let moved = moved(metric, estimate.log_ratio.exp_m1());
     let basis = format!(
-        "{} interval {} to {}",
+        "{} interval {} to {}{}",
         confidence(ruling.confidence),
         signed(ruling.interval.0),
         signed(ruling.interval.1),
+        rests_on(estimate),
     );
     let (least, limit) = (percent(zone.min_effect), percent(zone.gate_effect));
     match ruling.verdict {
@@ -134,42 +131,47 @@ pub(super) fn of_estimate(
         Verdict::Unchanged => {
             format!("{label} is {moved} ({basis}): a worsening of {limit} is ruled out")
         }
-        Verdict::Inconclusive | Verdict::Missing | Verdict::Incomparable | Verdict::New => format!(
-            "{label} looks {moved}, not proven ({basis}): {}",
-            remedy(estimate, better, zone, levels)
-        ),
+        Verdict::Inconclusive | Verdict::Missing | Verdict::Incomparable | Verdict::New => {
+            let remedy =
+                remedy.map_or_else(String::new, |remedy| format!(": {}", remedy.sentence()));
+            format!("{label} looks {moved}, not proven ({basis}){remedy}")
+        }
     }
 }
 
-fn remedy(estimate: &Estimate, better: Better, zone: Zone, levels: Levels) -> String {
+/// What an estimate rests on: `, 5 pairs`.
+fn rests_on(estimate: &Estimate) -> String {
     match estimate.design {
-        Design::Welch => runs_to_settle(estimate, better, zone, levels).map_or_else(
-            || {
-                format!(
-                    "not even {MOST_RUNS} runs a side would settle it; use a quieter runner \
-                     (exclusive GPU, locked clocks) or a wider limit"
-                )
-            },
-            |runs| format!("about {runs} runs a side would settle it"),
-        ),
-        Design::Single | Design::Exact => "measure at least 4 runs a side".to_owned(),
+        Design::Paired => format!(", {} pairs", estimate.runs.0),
+        Design::History => format!(", {} earlier jobs", estimate.runs.0),
+        Design::Single => ", one job against one".to_owned(),
+        Design::Exact => String::new(),
     }
 }
 
 /// The reason for a ruling on a deterministic quantity.
 pub(super) fn of_exact(change: &Change, ruling: &Ruling, zone: Zone) -> String {
     let label = &change.metric.label;
-    let moved = moved(&change.metric, ruling.interval.0);
+    let mean = change
+        .estimate
+        .map_or(ruling.interval.0, |all| all.log_ratio.exp_m1());
+    let moved = moved(&change.metric, mean);
     let tolerance = percent(zone.min_effect);
     match ruling.verdict {
         Verdict::Regressed | Verdict::Improved => {
             format!("{label} is {moved}; it repeats exactly, so more than {tolerance} is real")
         }
-        Verdict::Unchanged
-        | Verdict::Inconclusive
-        | Verdict::Missing
-        | Verdict::Incomparable
-        | Verdict::New => format!("{label} is {moved}, within {tolerance}"),
+        Verdict::Inconclusive => {
+            let other = signed(ruling.interval.1);
+            let one = signed(ruling.interval.0);
+            format!(
+                "{label} changed by {one} to {other}, by more than {tolerance} in some pairs and \
+                 less in others"
+            )
+        }
+        Verdict::Unchanged | Verdict::Missing | Verdict::Incomparable | Verdict::New => {
+            format!("{label} is {moved}, within {tolerance}")
+        }
     }
 }
 
@@ -179,7 +181,7 @@ pub(super) fn of_counts(
     (baseline, current): (Counts, Counts),
     zone: Zone,
     ruling: &Ruling,
-    nothing_failed: bool,
+    (nothing_failed, remedy): (bool, Option<Remedy>),
 ) -> String {
     let label = &change.metric.label;
     let sides = format!(
@@ -193,28 +195,82 @@ pub(super) fn of_counts(
             "{label}: no request failed ({sides}); up to {unseen} could have gone unseen (95 %)"
         );
     }
+    let more = if is_of_requests(&change.metric.name) {
+        "send more requests"
+    } else {
+        MORE_ITEMS
+    };
+    of_points(change, &sides, zone, ruling, (remedy, more))
+}
+
+/// What always helps where items are judged.
+const MORE_ITEMS: &str = "evaluate more items";
+
+/// The reason for a ruling on the same items.
+pub(super) fn of_items(
+    change: &Change,
+    items: &ItemChanges,
+    zone: Zone,
+    ruling: &Ruling,
+    remedy: Option<Remedy>,
+) -> String {
+    let sides = format!(
+        "of {} items {} got worse and {} better",
+        items.items, items.lost, items.gained
+    );
+    of_points(change, &sides, zone, ruling, (remedy, MORE_ITEMS))
+}
+
+/// The reason for a ruling on a difference that was estimated on the same items.
+pub(super) fn of_shift(change: &Change, shift: &Shift, zone: Zone, ruling: &Ruling) -> String {
+    let sides = format!("on {} items", shift.items);
+    of_points(change, &sides, zone, ruling, (None, MORE_ITEMS))
+}
+
+/// A ruling in points, after what it rests on.
+fn of_points(
+    change: &Change,
+    sides: &str,
+    zone: Zone,
+    ruling: &Ruling,
+    (remedy, more): (Option<Remedy>, &str),
+) -> String {
     let basis = format!(
-        "{label}: {sides}, {} points ({} interval {} to {})",
-        points(current.share() - baseline.share()),
+        "{}: {sides}, {} points ({} interval {} to {})",
+        change.metric.label,
+        points(change.points().unwrap_or_default()),
         confidence(ruling.confidence),
         points(ruling.interval.0),
         points(ruling.interval.1),
     );
-    let least = limit_in_points(zone.min_effect);
-    let limit = limit_in_points(zone.gate_effect);
+    let proven = |direction: &str| {
+        if zone.min_effect > 0.0 {
+            let least = limit_in_points(zone.min_effect);
+            format!("{basis}: proven {direction} by more than {least}")
+        } else {
+            format!("{basis}: proven {direction}")
+        }
+    };
     match ruling.verdict {
-        Verdict::Regressed => format!("{basis}: proven worse by more than {least}"),
-        Verdict::Improved => format!("{basis}: proven better by more than {least}"),
-        Verdict::Unchanged => format!("{basis}: a worsening of {limit} is ruled out"),
+        Verdict::Regressed => proven("worse"),
+        Verdict::Improved => proven("better"),
+        Verdict::Unchanged => {
+            let limit = limit_in_points(zone.gate_effect);
+            format!("{basis}: a worsening of {limit} is ruled out")
+        }
         Verdict::Inconclusive | Verdict::Missing | Verdict::Incomparable | Verdict::New => {
-            // More runs ask the same items again: only more of them tell more.
-            let more = match change.metric.better {
-                Some(Better::Higher) => "evaluate more items",
-                Some(Better::Lower) | None => "send more requests",
-            };
+            let more = remedy.map_or_else(|| more.to_owned(), Remedy::sentence);
             format!("{basis}, not proven: {more}")
         }
     }
+}
+
+/// Why a metric that does not gate is not called changed: so many were looked at.
+pub(super) fn one_of_many(q: f64, tests: usize) -> String {
+    format!(
+        "; one of {tests} metrics that do not gate, and among so many chance gives as much (q = {})",
+        percent(q)
+    )
 }
 
 /// The reason why two present values were not compared.
@@ -223,6 +279,10 @@ pub(super) fn of_obstacle(change: &Change, obstacle: &Obstacle) -> String {
     match obstacle {
         Obstacle::NotPositive => format!(
             "{label} is zero or no number on a side, so it has no ratio: see what the run measured"
+        ),
+        Obstacle::ItemsDiffer { gone, new } => format!(
+            "{label} is not that of the same items: {gone} of the baseline were not answered and \
+             {new} are new, so evaluate the same items"
         ),
         Obstacle::Survivors => format!(
             "{label} is that of the survivors, since fewer requests succeeded than on the \
@@ -235,6 +295,18 @@ pub(super) fn of_obstacle(change: &Change, obstacle: &Obstacle) -> String {
         Obstacle::Invalid => format!(
             "{label} says nothing about the engine, since a side's measurement is not valid: see \
              its notes and measure again"
+        ),
+        Obstacle::TooFewItems { needed } => {
+            let have = change.requests.unwrap_or_default();
+            format!("{label} rests on {have} items and needs {needed}: evaluate more")
+        }
+        Obstacle::TooFewPairs { have, needed } => format!(
+            "{label} was measured in {have} pairs that count, and {needed} are the fewest that are \
+             judged: measure more pairs"
+        ),
+        Obstacle::NotInterleaved => format!(
+            "{label} was measured on one side always before the other, so a drift of the machine \
+             looks like a change: let the sides take turns"
         ),
         Obstacle::Unsettled => {
             format!("{label} was measured too briefly on a side: send more requests")

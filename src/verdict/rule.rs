@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// One-sided error of the word "improved"; it never gates.
-const IMPROVED_ALPHA: f64 = 0.005;
+pub(super) const IMPROVED_ALPHA: f64 = 0.005;
 /// Beyond a factor of a thousand a limit says nothing more; it is cut there unless the change
 /// itself is larger.
 const WIDEST: f64 = 1000.0;
@@ -62,7 +62,7 @@ impl Levels {
     ) -> Result<Quantiles, CompareError> {
         let upper = |tail: f64| {
             if tail > 0.0 && tail < 0.5 {
-                quantile(1.0 - tail)
+                quantile(tail)
             } else {
                 let df = f64::INFINITY;
                 Err(CompareError::Quantile { p: 1.0 - tail, df })
@@ -99,7 +99,7 @@ pub fn rule(
     zone: Zone,
     levels: Levels,
 ) -> Result<Ruling, CompareError> {
-    let quantiles = levels.quantiles(|p| estimate.reference.quantile(p))?;
+    let quantiles = levels.quantiles(|tail| estimate.reference.upper(tail))?;
     let (worse, se) = (
         better.worse_sign() * estimate.log_ratio,
         estimate.standard_error,
@@ -140,22 +140,34 @@ pub(super) fn place(regressed: (f64, f64), passed: (f64, f64), improved: (f64, f
 }
 
 /// Rules on a deterministic quantity in GiB: any change beyond the larger of 1 % and 64 MiB is
-/// real. `baseline` is in GiB. Gives the zone that was used beside the ruling.
-pub(super) fn rule_exact(estimate: &Estimate, baseline: f64, better: Better) -> (Ruling, Zone) {
+/// real. `baseline` is in GiB; `range` holds the smallest and largest log-ratio where there are
+/// several pairs, and then all of them must agree: between, it is inconclusive. Gives the zone
+/// that was used beside the ruling.
+pub(super) fn rule_exact(
+    estimate: &Estimate,
+    range: Option<(f64, f64)>,
+    baseline: f64,
+    better: Better,
+) -> (Ruling, Zone) {
     let tolerance = exact_tolerance(baseline);
-    let relative = estimate.log_ratio.exp_m1();
-    let worse = better.worse_sign() * relative * baseline;
-    let verdict = if worse > tolerance {
+    let (low, high) = range.unwrap_or((estimate.log_ratio, estimate.log_ratio));
+    let interval = (low.exp_m1(), high.exp_m1());
+    let worse = |relative: f64| better.worse_sign() * relative * baseline;
+    let (one, other) = (worse(interval.0), worse(interval.1));
+    let (least, most) = (one.min(other), one.max(other));
+    let verdict = if least > tolerance {
         Verdict::Regressed
-    } else if worse < -tolerance {
+    } else if most < -tolerance {
         Verdict::Improved
-    } else {
+    } else if most <= tolerance {
         Verdict::Unchanged
+    } else {
+        Verdict::Inconclusive
     };
     let effect = tolerance / baseline;
     let ruling = Ruling {
         verdict,
-        interval: (relative, relative),
+        interval,
         confidence: 1.0,
         detectable: Some(effect),
     };
@@ -166,31 +178,29 @@ pub(super) fn rule_exact(estimate: &Estimate, baseline: f64, better: Better) -> 
     (ruling, zone)
 }
 
-/// How many runs a side would decide an undecided Welch test if the difference and the noise
-/// stay as they are; at most `MOST_RUNS`, `None` when even those would not.
-pub(super) fn runs_to_settle(
+/// How many pairs would decide what these left open, if difference and noise stay as they are;
+/// at most [`MOST_PAIRS`], `None` when even those would not.
+pub(super) fn pairs_to_settle(
     estimate: &Estimate,
     better: Better,
     zone: Zone,
-    levels: Levels,
+    whole: Levels,
 ) -> Option<usize> {
-    let (kb, kc) = (estimate.runs.0 as f64, estimate.runs.1 as f64);
-    let per_run = estimate.standard_error * (kb * kc / (kb + kc)).sqrt();
-    let more = estimate.runs.0.max(estimate.runs.1) + 1;
-    (more..=MOST_RUNS).find(|runs| {
-        let n = *runs as f64;
+    let have = estimate.runs.0.max(1);
+    let per_pair = estimate.standard_error * (have as f64).sqrt();
+    (have + 1..=MOST_PAIRS).find(|pairs| {
         let larger = Estimate {
-            standard_error: per_run * (2.0 / n).sqrt(),
-            reference: crate::compare::Reference::StudentT(2.0 * (n - 1.0)),
+            standard_error: per_pair / (*pairs as f64).sqrt(),
+            reference: crate::compare::Reference::StudentT((*pairs - 1) as f64),
             ..*estimate
         };
-        rule(&larger, better, zone, levels)
+        rule(&larger, better, zone, whole)
             .is_ok_and(|ruling| ruling.verdict != Verdict::Inconclusive)
     })
 }
 
-/// More runs a side than this are no advice.
-pub(super) const MOST_RUNS: usize = 30;
+/// More pairs than this are no advice.
+pub(super) const MOST_PAIRS: usize = 30;
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -281,7 +291,7 @@ pub(super) mod tests {
     fn memory_changes_beyond_one_percent_and_64_mib() {
         let verdict = |b: f64, c: f64| {
             let change = estimate((c / b - 1.0) * 100.0, 0.0);
-            rule_exact(&change, b, Better::Lower).0.verdict
+            rule_exact(&change, None, b, Better::Lower).0.verdict
         };
         assert_eq!(verdict(2.0, 2.06), Verdict::Unchanged, "61 MiB");
         assert_eq!(verdict(2.0, 2.07), Verdict::Regressed, "72 MiB");
@@ -291,19 +301,41 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn advice_on_runs_is_enough_runs() {
-        let unsure = Estimate {
-            reference: Reference::StudentT(6.0),
-            design: Design::Welch,
-            runs: (4, 4),
-            ..estimate(3.0, 0.02)
+    fn every_pair_must_show_that_memory_changed() {
+        let change = estimate(5.0, 0.0);
+        let verdict = |low: f64, high: f64, better| {
+            let range = Some((low.ln_1p(), high.ln_1p()));
+            rule_exact(&change, range, 20.0, better).0.verdict
         };
-        let runs = runs_to_settle(&unsure, Better::Lower, ZONE, LEVELS).unwrap();
-        assert!((5..=MOST_RUNS).contains(&runs), "{runs}");
+        // 1 % of 20 GiB counts.
+        assert_eq!(verdict(0.011, 0.02, Better::Lower), Verdict::Regressed);
+        assert_eq!(verdict(0.009, 0.02, Better::Lower), Verdict::Inconclusive);
+        assert_eq!(verdict(-0.02, 0.009, Better::Lower), Verdict::Unchanged);
+        assert_eq!(verdict(-0.02, -0.011, Better::Lower), Verdict::Improved);
+        assert_eq!(verdict(-0.02, -0.011, Better::Higher), Verdict::Regressed);
+        assert_eq!(
+            verdict(-0.02, -0.009, Better::Higher),
+            Verdict::Inconclusive
+        );
+    }
+
+    #[test]
+    fn advice_on_pairs_is_enough_pairs() {
+        let unsure = Estimate {
+            reference: Reference::StudentT(3.0),
+            design: Design::Paired,
+            runs: (4, 4),
+            ..estimate(3.0, 0.01)
+        };
+        let pairs = pairs_to_settle(&unsure, Better::Lower, ZONE, LEVELS).unwrap();
+        assert!((5..=MOST_PAIRS).contains(&pairs), "{pairs}");
         let hopeless = Estimate {
             standard_error: 0.5,
             ..unsure
         };
-        assert_eq!(runs_to_settle(&hopeless, Better::Lower, ZONE, LEVELS), None);
+        assert_eq!(
+            pairs_to_settle(&hopeless, Better::Lower, ZONE, LEVELS),
+            None
+        );
     }
 }

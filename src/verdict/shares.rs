@@ -8,7 +8,7 @@ use super::{
     rule::{Levels, Ruling, place},
 };
 use crate::{
-    compare::{CompareError, Counts, difference_limits, normal_quantile},
+    compare::{CompareError, Counts, Reference, Shift, difference_limits},
     metric::Better,
 };
 
@@ -27,7 +27,7 @@ pub(super) fn rule_counts(
     zone: Zone,
     levels: Levels,
 ) -> Result<Ruling, CompareError> {
-    let quantiles = levels.quantiles(normal_quantile)?;
+    let quantiles = levels.quantiles(|tail| Reference::Normal.upper(tail))?;
     let worsening = |current: Counts, z: f64| {
         let (low, high) = difference_limits(baseline, current, z);
         match better {
@@ -56,6 +56,32 @@ pub(super) fn rule_counts(
         interval: difference_limits(baseline, current, z),
         confidence,
         detectable: smallest(provable),
+    })
+}
+
+/// Rules on a difference in points with a standard error; limits are normal ones.
+///
+/// # Errors
+/// A level is not between 0 and 0.5.
+pub(super) fn rule_shift(
+    shift: &Shift,
+    better: Better,
+    zone: Zone,
+    levels: Levels,
+) -> Result<Ruling, CompareError> {
+    let quantiles = levels.quantiles(|tail| Reference::Normal.upper(tail))?;
+    let (worse, se) = (better.worse_sign() * shift.difference, shift.standard_error);
+    let verdict = place(
+        (worse - quantiles.alpha * se, zone.min_effect),
+        (worse + quantiles.beta * se, zone.gate_effect),
+        (worse + quantiles.improved * se, -zone.min_effect),
+    );
+    let (z, confidence) = levels.of(verdict, quantiles);
+    Ok(Ruling {
+        verdict,
+        interval: (shift.difference - z * se, shift.difference + z * se),
+        confidence,
+        detectable: Some(zone.min_effect + quantiles.alpha * se),
     })
 }
 
@@ -118,6 +144,32 @@ mod tests {
             judge(counts(0.0, 20.0), one, Better::Lower),
             Verdict::Inconclusive
         );
+    }
+
+    /// z(0.99) = 2.326, z(0.95) = 1.645, z(0.995) = 2.576; with an error of 1 point, a zone of
+    /// [1, 5] points: regressed from 3.33 on, passed up to 3.35, improved up to −3.58.
+    #[test]
+    fn shifts_by_hand() {
+        let verdict = |points: f64, better| {
+            let shift = Shift {
+                difference: points / 100.0,
+                standard_error: 0.01,
+                items: 1000,
+            };
+            rule_shift(&shift, better, ZONE, LEVELS).unwrap().verdict
+        };
+        assert_eq!(verdict(3.33, Better::Lower), Verdict::Regressed);
+        assert_eq!(verdict(3.32, Better::Lower), Verdict::Unchanged);
+        assert_eq!(verdict(-3.57, Better::Lower), Verdict::Unchanged);
+        assert_eq!(verdict(-3.58, Better::Lower), Verdict::Improved);
+        assert_eq!(verdict(-3.33, Better::Higher), Verdict::Regressed);
+        let loud = Shift {
+            difference: 0.0,
+            standard_error: 0.1,
+            items: 10,
+        };
+        let ruling = rule_shift(&loud, Better::Lower, ZONE, LEVELS).unwrap();
+        assert_eq!(ruling.verdict, Verdict::Inconclusive);
     }
 
     #[test]

@@ -104,6 +104,29 @@ impl Step {
 }
 
 #[test]
+fn evaluated_items_are_checked_before_the_run_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mine.jsonl");
+    let out = dir.path().join("out");
+    let with_items = || {
+        let mut command = kitt();
+        command.args(["run", "--runs", "1", "-o"]).arg(&out);
+        command.arg("--items").arg(&file);
+        small(&mut command, "").output().unwrap()
+    };
+    fs::write(&file, "{\"task\":\"t\",\"item\":\"1\"}\n").unwrap();
+    let refused = with_items();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("mine.jsonl:1:"), "{said}");
+    assert!(!out.join("metrics.json").exists(), "nothing was measured");
+    fs::write(&file, "{\"task\":\"t\",\"item\":\"1\",\"correct\":true}\n").unwrap();
+    ok(&with_items());
+    let kept = fs::read_to_string(out.join("items.jsonl")).unwrap();
+    assert_eq!(kept, fs::read_to_string(&file).unwrap());
+}
+
+#[test]
 fn a_run_leaves_every_file_in_kitts_form() {
     let dir = tempfile::tempdir().unwrap();
     ok(&run(dir.path(), "", 2));
@@ -182,6 +205,8 @@ fn a_regression_closes_the_gate_after_everything_is_written() {
         "3",
         "--baseline-dir",
         "baseline",
+        "--baseline",
+        "stored",
         "--gate",
     ]);
     let output = small(&mut command, "--slowdown=4").output().unwrap();
@@ -424,6 +449,7 @@ fn other_hardware_is_incomparable_and_never_regressed() {
     metrics["fingerprint"]["strict"]["cpu.model"] = "Another Processor".into();
     fs::write(&path, metrics.to_string()).unwrap();
     let mut command = step.command(&["ci", "run", "--baseline-dir", "baseline", "--gate"]);
+    command.args(["--baseline", "stored"]);
     let output = small(&mut command, "--slowdown=2").output().unwrap();
     assert_eq!(
         output.status.code(),

@@ -1,12 +1,12 @@
 //! What a report owes to a tired reader, on decisions that the stages made themselves.
 
-use kitt_action::verdict::{GatePolicy, OnUnsure, Verdict};
+use kitt_action::verdict::{GatePolicy, On, Verdict};
 
 use super::{
     render::keep,
     sample::{
         self,
-        real::{Side, decided},
+        real::{Side, decided, decided_by_history},
     },
 };
 
@@ -63,7 +63,7 @@ fn a_gate_with_nothing_to_judge_says_so_and_what_to_do() {
         "### ⚪ Nothing to judge: too few requests for any gating metric — gate passed",
         "> [!WARNING]\n> The gate had nothing to judge: every metric",
         "at least 20 requests per scenario for means and medians, 100 for p90, 200 for p95, 1,000 for p99",
-        "**Next steps**\n- Raise the requests per scenario (input “requests”, now 8) to at least 100",
+        "**What now**\n- Set <code>requests: 100</code>: from so many requests per scenario (now 8) on,",
     ] {
         assert!(comment.contains(said), "{said} in {comment}");
     }
@@ -81,7 +81,7 @@ fn a_gate_with_nothing_to_judge_says_so_and_what_to_do() {
         "{off}"
     );
     let strict = GatePolicy {
-        on_unsure: OnUnsure::Fail,
+        on: On::STRICT,
         ..default
     };
     let failed = decided(Some(few), few, &strict).render().comment;
@@ -132,7 +132,9 @@ fn one_run_against_one_judges_what_it_can() {
     keep("single-unsure", &documents);
     let comment = &documents.comment;
     assert!(
-        comment.contains("Measure at least 4 runs a side (input “runs”)"),
+        comment.contains(
+            "**What now**\n- Set <code>baseline: ab</code>, so that baseline and current"
+        ),
         "{comment}"
     );
 }
@@ -141,6 +143,7 @@ fn one_run_against_one_judges_what_it_can() {
 fn shares_differ_in_points_everywhere() {
     let base = Side {
         scenarios: 2,
+        correct: 412.0,
         ..Side::STEADY
     };
     let plain = |text: &str| text.replace('\u{a0}', " ");
@@ -155,9 +158,12 @@ fn shares_differ_in_points_everywhere() {
     let comment = plain(&documents.comment);
     assert!(comment.contains("| −1.4 points<br>(−"), "{comment}");
     assert!(!comment.contains("More runs"), "{comment}");
-    assert!(comment.contains("evaluate more items"), "{comment}");
     assert!(
-        comment.contains("405 of 500 now, −1.4 points ("),
+        comment.contains("- Evaluate more items: about"),
+        "{comment}"
+    );
+    assert!(
+        comment.contains("is 1.4 points lower, 82.4 % → 81.0 % ("),
         "{comment}"
     );
     let html = plain(&documents.report_html);
@@ -177,12 +183,12 @@ fn shares_differ_in_points_everywhere() {
         for said in [
             "| **+4.5 points**<br>(+2.",
             "| 1 / 2 points |",
-            " is 4.5 points higher, 0.00 % → 4.50 % (99 % interval +2.",
+            " is 4.5 points higher, 0.00 % → 4.50 % (",
             "More than 1 point worse counts",
         ] {
             assert!(text.contains(said), "{said} in {name}: {text}");
         }
-        assert!(!text.contains("1 points"), "{text}");
+        assert!(!text.contains(" 1 points"), "{text}");
     }
     let html = plain(&documents.report_html);
     assert!(html.contains("<span class=\"delta\">+4.5 points</span>"));
@@ -192,19 +198,22 @@ fn shares_differ_in_points_everywhere() {
 #[test]
 fn next_steps_say_nothing_twice() {
     let (base, slower) = slower_decode();
-    let open = decided(Some(base), slower, &GatePolicy::default()).render();
-    assert!(open.comment.contains("In doubt, re-run the job:"));
-    let policy = GatePolicy {
-        gate: true,
-        ..GatePolicy::default()
-    };
-    let closed = decided(Some(base), slower, &policy).render();
-    assert!(closed.comment.contains("In doubt, re-run the failed job:"));
+    let paired = decided(Some(base), slower, &GatePolicy::default()).render();
+    assert!(paired.comment.contains("- Find what made it worse"));
+    assert!(
+        !paired.comment.contains("In doubt"),
+        "pairs have looked often enough"
+    );
+    let jobs = decided_by_history(base, slower, 20).render().comment;
+    assert!(
+        jobs.contains("- In doubt, set <code>baseline: ab</code>, so that baseline and current"),
+        "{jobs}"
+    );
 
     let comment = sample::inconclusive_runs().render().comment;
     let alert = comment
         .lines()
-        .find_map(|line| line.strip_prefix("> latency: "));
+        .find_map(|line| line.strip_prefix("> Not proven either way: "));
     let alert = alert.unwrap();
     assert_eq!(comment.matches(alert).count(), 1, "{comment}");
     for line in comment.lines().filter(|line| line.starts_with("- ")) {
@@ -215,16 +224,35 @@ fn next_steps_say_nothing_twice() {
 #[test]
 fn the_confidence_of_the_intervals_is_said() {
     let (base, slower) = slower_decode();
-    let documents = decided(Some(base), slower, &GatePolicy::default()).render();
+    let sample = decided(Some(base), slower, &GatePolicy::default());
+    let documents = sample.render();
+    let regressed = sample.decision.metrics.iter();
+    let regressed = regressed.filter(|judged| judged.verdict == Verdict::Regressed);
+    let levels: Vec<f64> = regressed.filter_map(|judged| judged.confidence).collect();
+    assert!(!levels.is_empty());
     for text in [&documents.comment, &documents.report_html] {
         let text = text.replace('\u{a0}', " ");
-        assert!(
-            text.contains("intervals: 99.83 % for regressed and inconclusive, 90 % for unchanged"),
-            "{text}"
-        );
+        let said = text.split("intervals: ").nth(1).unwrap();
+        let said = said.split(" for regressed").next().unwrap();
+        let shown: Vec<f64> = said
+            .replace("over ", "")
+            .replace(" %", "")
+            .split(" to ")
+            .map(|level| level.parse::<f64>().unwrap() / 100.0)
+            .collect();
+        let (low, high) = (shown[0], *shown.last().unwrap());
+        for level in &levels {
+            assert!(
+                (low - 1e-4..=high + 1e-4).contains(level),
+                "{level} not in {said}"
+            );
+        }
     }
     let text = documents.comment.replace('\u{a0}', " ");
-    assert!(text.contains("(99.83 % interval −8.0 … −6.8 %)"), "{text}");
+    let alert = text.lines().find(|line| line.contains(" % interval "));
+    let alert = alert.unwrap();
+    assert!(alert.starts_with("> "), "{alert}");
+    assert!(alert.contains(" pairs)."), "{alert}");
 }
 
 #[test]

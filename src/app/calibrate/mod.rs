@@ -1,11 +1,13 @@
-//! `kitt calibrate client`: the load generator's own error on this machine.
+//! `kitt calibrate client`: the load generator's own error on this machine, and `kitt calibrate
+//! runner`: how much the machine itself varies.
 //!
-//! At each level the driver measures a paced simulator that runs in a process of its own, on a
+//! For the client, at each level the driver measures a paced simulator that runs in a process of its own, on a
 //! processor of its own where there are two, and what it measured is held against what the
 //! simulator knows.
 
 mod error;
 mod level;
+mod runner;
 
 use std::{io, num::NonZeroU32, time::Duration};
 
@@ -13,6 +15,8 @@ use serde::Serialize;
 
 pub use error::{ErrorBar, ErrorBars, Sample, compare};
 pub use level::{Collector, jobs, target};
+
+pub(super) use self::runner::runner;
 
 use self::level::Level;
 use super::{out, signal::Stop};

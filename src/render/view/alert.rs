@@ -1,13 +1,14 @@
 //! The one alert below the title.
 
 use super::{
-    Alert, change,
+    Alert,
+    basis::is_single,
+    change,
     headline::broken,
     limits::bound,
-    rows::{changed_metrics, scale},
+    rows::{changed_metrics, scale, values},
 };
 use crate::{
-    metric::{Better, describe},
     render::{NoBaseline, ReportInput, escape::clean, number::Scale},
     results::RunStatus,
     verdict::{Gate, Judged, LimitCheck, REQUESTS_NEEDED, Verdict},
@@ -27,7 +28,7 @@ pub(super) fn alert(input: &ReportInput<'_>) -> Option<Alert> {
     let (kind, text) = if let Some(check) = broken(input).next() {
         (loud, limit_text(check))
     } else if let Some(worst) = first(Verdict::Regressed) {
-        (loud, worst_text(worst))
+        (loud, worst_text(input, worst))
     } else if input.current.status != RunStatus::Complete {
         ("WARNING", status_text(input.current.status).to_owned())
     } else if let Some(text) = drift(input) {
@@ -42,7 +43,7 @@ pub(super) fn alert(input: &ReportInput<'_>) -> Option<Alert> {
         .or_else(|| first(Verdict::Inconclusive))
     {
         let kind = if failed { "CAUTION" } else { "NOTE" };
-        (kind, reason_text(judged))
+        (kind, open_text(input, judged))
     } else {
         return None;
     };
@@ -97,7 +98,7 @@ fn status_text(status: RunStatus) -> &'static str {
 }
 
 fn limit_text(check: &LimitCheck) -> String {
-    let metric = describe(&check.limit.metric);
+    let metric = &check.metric;
     let label = capital(&clean(&metric.label, SENTENCE));
     let place = check
         .scenario
@@ -114,30 +115,48 @@ fn limit_text(check: &LimitCheck) -> String {
     )
 }
 
+/// An open row in words: what is seen and how far the proof reaches. What would settle it stands
+/// among the things to do.
+fn open_text(input: &ReportInput<'_>, judged: &Judged) -> String {
+    let seen = judged.verdict == Verdict::Inconclusive && judged.interval.is_some();
+    if !seen || judged.remedy.is_none() {
+        return reason_text(judged);
+    }
+    // What one job against one can prove is said below the heading.
+    let reach = if judged.detectable.is_none() || is_single(judged) {
+        String::new()
+    } else {
+        let size = change::detectable(judged);
+        format!(" A worsening below {size} cannot be proven like this.")
+    };
+    format!("Not proven either way: {}{reach}", seen_text(input, judged))
+}
+
 /// The worst row in words.
-fn worst_text(judged: &Judged) -> String {
+fn worst_text(input: &ReportInput<'_>, judged: &Judged) -> String {
+    let counts = change::least(judged)
+        .map(|least| format!(" More than {least} worse counts as a regression."))
+        .unwrap_or_default();
+    format!("{}{counts}", capital(&seen_text(input, judged)))
+}
+
+/// What is seen of a metric: `TPOT p50 in c32 is 10.7 % higher, 11.23 ms → 12.43 ms (99.8 %
+/// interval +9.4 … +12.0 %, 5 pairs).`
+fn seen_text(input: &ReportInput<'_>, judged: &Judged) -> String {
     let metric = &judged.change.metric;
     let scale = scale(judged);
-    let sides = match (judged.change.baseline, judged.change.current) {
+    let sides = match values(input, judged) {
         (Some(base), Some(head)) => format!(", {} → {}", scale.text(base), scale.text(head)),
         _ => String::new(),
     };
     let difference = judged.points().or_else(|| judged.relative()).unwrap_or(0.0);
-    let moved = match (metric.better, difference > 0.0) {
-        (Some(Better::Lower), true) => "higher",
-        (Some(Better::Higher), false) => "lower",
-        // A regression against the point estimate: say what is seen, not more.
-        (Some(Better::Lower), false) | (Some(Better::Higher), true) | (None, _) => "changed",
-    };
+    let moved = if difference > 0.0 { "higher" } else { "lower" };
     let interval = change::spoken_interval(judged)
-        .map(|interval| format!(" ({interval})"))
-        .unwrap_or_default();
-    let counts = change::least(judged)
-        .map(|least| format!(" More than {least} worse counts as a regression."))
+        .map(|interval| format!(" ({interval}, {})", change::rests(judged)))
         .unwrap_or_default();
     format!(
-        "{} in {} is {} {moved}{sides}{interval}.{counts}",
-        capital(&clean(&metric.label, SENTENCE)),
+        "{} in {} is {} {moved}{sides}{interval}.",
+        clean(&metric.label, SENTENCE),
         clean(&judged.change.scenario, SENTENCE),
         change::size(judged),
     )

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    All, Group, Row, change,
+    All, Group, Row,
     rows::{row, scale},
-    words::design_short,
 };
 use crate::{
     measure::Validity,
@@ -54,39 +53,34 @@ pub(super) fn all(input: &ReportInput<'_>, detail: &Detail) -> Option<All> {
         ),
         groups: scenarios
             .into_iter()
-            .map(|(scenario, metrics)| group(input.current, scenario, &metrics))
+            .map(|(scenario, metrics)| group(input, scenario, &metrics))
             .collect(),
     })
 }
 
-fn group(current: &ResultSet, scenario: &str, metrics: &[&Judged]) -> Group {
+fn group(input: &ReportInput<'_>, scenario: &str, metrics: &[&Judged]) -> Group {
     let (mut judged, plain): (Vec<&Judged>, Vec<&Judged>) = metrics
         .iter()
         .partition(|judged| judged.change.metric.better.is_some());
     judged.sort_by_key(|judged| !judged.gating);
-    let mut notes = notes(current, scenario);
-    notes.extend(designs(metrics));
+    let mut notes = notes(input.current, scenario);
+    notes.extend(requests(metrics));
     Group {
         scenario: clean(scenario, NAME),
         notes,
-        rows: judged.into_iter().map(row).collect::<Vec<Row>>(),
+        rows: judged
+            .into_iter()
+            .map(|judged| row(input, judged))
+            .collect::<Vec<Row>>(),
         without_direction: plain.into_iter().map(compact).collect(),
     }
 }
 
-/// `4 + 4 runs, Welch's t`: what the rows of a scenario rest on. Exact rows say so themselves.
-fn designs(metrics: &[&Judged]) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for judged in metrics.iter().filter(|judged| !change::is_exact(judged)) {
-        if let Some(estimate) = judged.change.estimate {
-            let (base, head) = estimate.runs;
-            let words = format!("{base} + {head} runs, {}", design_short(estimate.design));
-            if !found.contains(&words) {
-                found.push(words);
-            }
-        }
-    }
-    found
+/// `200 requests per run`: the fewest that a gating metric rests on.
+fn requests(metrics: &[&Judged]) -> Option<String> {
+    let gating = metrics.iter().filter(|judged| judged.gating);
+    let fewest = gating.filter_map(|judged| judged.change.requests).min()?;
+    Some(format!("{} requests per run", count(fewest)))
 }
 
 /// A metric of which neither direction is better, in a few words: `GPU power 512 → 515 W`.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Curve, Distribution, Tick, forest::coordinate};
+use super::{Curve, Distribution, Tick, axis::coordinate};
 use crate::{
     metric::describe,
     render::{

@@ -9,6 +9,7 @@ use crate::{
         escape::{clean, fenced},
         number::plural,
     },
+    results::{Part, key},
 };
 
 /// Longest value in the table, in characters.
@@ -20,24 +21,33 @@ const EQUAL: usize = 60;
 /// Lines of the configuration's difference.
 const LINES: usize = 200;
 
+/// Rows of conditions that stop a comparison, in a document that is nearly full.
+const FEW: usize = 5;
+
+/// Whether the two sides were measured under different conditions.
+pub(super) fn is_drifted(input: &ReportInput<'_>) -> bool {
+    input.baseline.is_ok() && !input.comparison.fingerprint_differences.is_empty()
+}
+
+/// The conditions that stop the comparison.
+pub(super) fn differs(input: &ReportInput<'_>, detail: &Detail) -> Vec<DifferenceRow> {
+    if !is_drifted(input) || !detail.steps {
+        return Vec::new();
+    }
+    let rows = match detail.surroundings {
+        Surroundings::All | Surroundings::Differences => DIFFERENCES,
+        Surroundings::None => FEW,
+    };
+    let found = input.comparison.fingerprint_differences.iter();
+    found.take(rows).map(difference).collect()
+}
+
 pub(super) fn environment(input: &ReportInput<'_>, detail: &Detail) -> Option<Environment> {
     if detail.surroundings == Surroundings::None {
         return None;
     }
-    let differences: Vec<DifferenceRow> = input
-        .comparison
-        .fingerprint_differences
-        .iter()
-        .map(|found| difference(found, true))
-        .chain(
-            input
-                .comparison
-                .soft_differences
-                .iter()
-                .map(|found| difference(found, false)),
-        )
-        .take(DIFFERENCES)
-        .collect();
+    let found = input.comparison.soft_differences.iter();
+    let differences: Vec<DifferenceRow> = found.take(DIFFERENCES).map(difference).collect();
     let full = detail.surroundings == Surroundings::All;
     let same = if full { facts(input) } else { Vec::new() };
     let config = (full && !input.context.config_diff.trim().is_empty())
@@ -48,9 +58,6 @@ pub(super) fn environment(input: &ReportInput<'_>, detail: &Detail) -> Option<En
     let title = title(input, differences.len(), config.is_some());
     Some(Environment {
         title,
-        // The commit under test differs on every pull request: only a reason not to compare is
-        // worth the reader's first screen.
-        open: !input.comparison.fingerprint_differences.is_empty(),
         differences,
         same,
         config,
@@ -58,12 +65,13 @@ pub(super) fn environment(input: &ReportInput<'_>, detail: &Detail) -> Option<En
 }
 
 fn title(input: &ReportInput<'_>, differences: usize, config: bool) -> String {
-    let stops = input.comparison.fingerprint_differences.len();
     let counted = plural(differences, "difference", "differences");
     if input.baseline.is_err() {
         "nothing to compare with".to_owned()
-    } else if stops > 0 {
-        format!("{counted}, ⚠️ {stops} of them a reason not to compare")
+    } else if is_drifted(input) && differences > 0 {
+        format!("{counted} beside those above")
+    } else if is_drifted(input) {
+        "no difference beside those above".to_owned()
     } else if differences > 0 {
         counted
     } else if config {
@@ -73,13 +81,27 @@ fn title(input: &ReportInput<'_>, differences: usize, config: bool) -> String {
     }
 }
 
-fn difference(found: &Difference, stops: bool) -> DifferenceRow {
+fn difference(found: &Difference) -> DifferenceRow {
     DifferenceRow {
         key: clean(&found.key, VALUE),
         base: clean(&found.baseline, VALUE),
         head: clean(&found.current, VALUE),
-        note: found.explanation().map(str::to_owned),
-        stops,
+        why_it_matters: why(found),
+    }
+}
+
+/// What the key is, and whether it may differ.
+pub(super) fn why(found: &Difference) -> String {
+    if let Some(known) = found.explanation() {
+        return known.to_owned();
+    }
+    match key(&found.key) {
+        Some(key) if key.part == Part::Strict && key.hardware => {
+            format!("{}: other hardware, other speed", key.meaning)
+        }
+        Some(key) if key.part == Part::Strict => format!("must be equal: {}", key.meaning),
+        Some(key) => key.meaning.to_owned(),
+        None => String::new(),
     }
 }
 

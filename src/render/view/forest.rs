@@ -6,12 +6,13 @@
 //! The zones are given in the same measure, so the picture shows what was decided.
 
 use super::{
-    Forest, ForestRow, Tick,
+    Forest, ForestRow,
+    axis::{Axis, coordinate, worsening},
+    change,
     rows::{changed_metrics, row},
 };
 use crate::{
-    metric::Better,
-    render::{ReportInput, number::relative},
+    render::ReportInput,
     verdict::{Judged, Verdict, Zone},
 };
 
@@ -60,7 +61,12 @@ pub(super) fn forest(input: &ReportInput<'_>) -> Option<Forest> {
     let extent = |pick: fn(&Bar<'_>) -> f64| bars.iter().map(pick).fold(NARROWEST, f64::max);
     let right = (extent(|bar| bar.to.max(bar.zone.gate_effect * 1.25)) * 1.06).min(WIDEST);
     let left = (extent(|bar| -bar.from) * 1.06).min(WIDEST);
-    let axis = Axis { left, right };
+    let axis = Axis {
+        low: -left,
+        high: right,
+        start: LEFT,
+        end: RIGHT,
+    };
     let bottom = bars.len() as f64 * ROW + TOP;
     Some(Forest {
         width: coordinate(WIDTH),
@@ -71,28 +77,19 @@ pub(super) fn forest(input: &ReportInput<'_>) -> Option<Forest> {
         axis_y: coordinate(bottom + 16.0),
         caption_y: coordinate(bottom + 37.0),
         zero: coordinate(axis.at(0.0)),
-        ticks: axis.ticks(),
+        ticks: axis.ticks(9.0),
         without_shares: input
             .decision
             .metrics
             .iter()
-            .any(|judged| judged.gating && judged.change.counts.is_some()),
+            .any(|judged| judged.gating && change::is_share(judged)),
         clipped: bars.iter().any(|bar| bar.to > right || -bar.from > left),
         rows: bars
             .iter()
             .enumerate()
-            .map(|(place, bar)| line(bar, place, &axis))
+            .map(|(place, bar)| line(input, bar, place, &axis))
             .collect(),
     })
-}
-
-/// The relative change as a rise in the direction of worse.
-fn worsening(better: Better, change: f64) -> f64 {
-    match better {
-        Better::Lower => change,
-        // At −100 % this is infinite; the axis cuts it.
-        Better::Higher => (1.0 + change).recip() - 1.0,
-    }
 }
 
 fn bar(judged: &Judged) -> Option<Bar<'_>> {
@@ -111,9 +108,9 @@ fn bar(judged: &Judged) -> Option<Bar<'_>> {
     })
 }
 
-fn line(bar: &Bar<'_>, place: usize, axis: &Axis) -> ForestRow {
+fn line(input: &ReportInput<'_>, bar: &Bar<'_>, place: usize, axis: &Axis) -> ForestRow {
     let top = place as f64 * ROW + TOP;
-    let text = row(bar.judged);
+    let text = row(input, bar.judged);
     let (min, gate) = (bar.zone.min_effect, bar.zone.gate_effect);
     let interval = text.interval.clone().unwrap_or_default();
     ForestRow {
@@ -141,66 +138,5 @@ fn line(bar: &Bar<'_>, place: usize, axis: &Axis) -> ForestRow {
         zone_width: coordinate(axis.at(gate) - axis.at(min)),
         worse_x: coordinate(axis.at(gate)),
         worse_width: coordinate((RIGHT - axis.at(gate)).max(0.0)),
-    }
-}
-
-/// From `-left` to `right`, both positive.
-struct Axis {
-    left: f64,
-    right: f64,
-}
-
-impl Axis {
-    /// The position of a value; values beyond an end are put there.
-    fn at(&self, value: f64) -> f64 {
-        let share = (value.clamp(-self.left, self.right) + self.left) / (self.left + self.right);
-        LEFT + share * (RIGHT - LEFT)
-    }
-
-    /// Round percentages, at most nine.
-    fn ticks(&self) -> Vec<Tick> {
-        let steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
-        let step = steps
-            .into_iter()
-            .find(|step| (self.left + self.right) / step <= 9.0)
-            .unwrap_or(1.0);
-        (-9..=9_i32)
-            .map(|place| f64::from(place) * step)
-            .filter(|value| *value >= -self.left && *value <= self.right)
-            .map(|value| Tick {
-                at: coordinate(self.at(value)),
-                label: relative(value).replace(".0", ""),
-            })
-            .collect()
-    }
-}
-
-/// A coordinate with one decimal: machine text, no grouping.
-pub(super) fn coordinate(value: f64) -> String {
-    format!("{value:.1}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_drop_of_throughput_is_a_rise_in_time() {
-        assert!((worsening(Better::Higher, -0.2) - 0.25).abs() < 1e-12);
-        assert!((worsening(Better::Lower, 0.25) - 0.25).abs() < 1e-12);
-    }
-
-    #[test]
-    fn the_axis_is_linear_and_ends_at_its_ends() {
-        let axis = Axis {
-            left: 0.1,
-            right: 0.1,
-        };
-        assert!((axis.at(0.0) - f64::midpoint(LEFT, RIGHT)).abs() < 1e-9);
-        assert!((axis.at(9.0) - RIGHT).abs() < 1e-9);
-        assert!((axis.at(f64::NEG_INFINITY) - LEFT).abs() < 1e-9);
-        let labels: Vec<String> = axis.ticks().into_iter().map(|tick| tick.label).collect();
-        assert_eq!(labels.len(), 5, "{labels:?}");
-        assert_eq!(labels.first().map(String::as_str), Some("−10\u{a0}%"));
     }
 }

@@ -1,9 +1,8 @@
 //! The sentence that is read first.
 
-use super::{Title, rows::changed_metrics, words};
+use super::{Title, change, rows::changed_metrics, words};
 use crate::{
-    compare::Design,
-    render::{ReportInput, number::plural},
+    render::{ReportInput, escape::clean, number::plural},
     verdict::{Judged, LimitCheck, Verdict},
 };
 
@@ -18,16 +17,8 @@ const ORDER: [Verdict; 7] = [
     Verdict::Unchanged,
 ];
 
-/// Whether the answer rests on one run against one.
-pub(super) fn is_provisional(input: &ReportInput<'_>) -> bool {
-    input
-        .decision
-        .metrics
-        .iter()
-        .filter(|judged| judged.gating)
-        .filter_map(|judged| judged.change.estimate)
-        .any(|estimate| estimate.design == Design::Single)
-}
+/// Longest name in the heading, in characters.
+const NAME: usize = 60;
 
 /// The limits that do not hold.
 pub(super) fn broken<'a>(input: &ReportInput<'a>) -> impl Iterator<Item = &'a LimitCheck> {
@@ -52,7 +43,7 @@ pub(super) fn title(input: &ReportInput<'_>) -> Title {
     let sentence = if nothing {
         nothing_to_judge(input).to_owned()
     } else {
-        sentence(overall, number(overall), gating.len())
+        sentence(input, overall, number(overall), gating.len())
     };
     // Without a gating metric nothing is proven, whatever the overall verdict is called.
     let shown = if nothing {
@@ -69,7 +60,6 @@ pub(super) fn title(input: &ReportInput<'_>) -> Title {
         icon: words::icon(shown),
         gate: words::gate(&input.decision.gate),
         tone: words::tone(shown),
-        provisional: is_provisional(input),
         sentence,
         counts: Vec::new(),
     };
@@ -101,15 +91,29 @@ fn nothing_to_judge(input: &ReportInput<'_>) -> &'static str {
     }
 }
 
-fn sentence(overall: Verdict, number: usize, gating: usize) -> String {
+/// Which number, by how much: `TPOT p50 +10.7 % and 1 more of 7 gating metrics`.
+fn worst(input: &ReportInput<'_>, verdict: Verdict, number: usize, metrics: &str) -> String {
+    let found = changed_metrics(input).into_iter();
+    let Some(worst) = found.into_iter().find(|judged| judged.verdict == verdict) else {
+        return format!("{number} of {metrics}");
+    };
+    let label = clean(&worst.change.metric.label, NAME);
+    let delta = change::delta(worst);
+    match number.saturating_sub(1) {
+        0 => format!("{label} {delta}, 1 of {metrics}"),
+        more => format!("{label} {delta} and {more} more of {metrics}"),
+    }
+}
+
+fn sentence(input: &ReportInput<'_>, overall: Verdict, number: usize, gating: usize) -> String {
     let metrics = plural(gating, "gating metric", "gating metrics");
     let part = format!("{number} of {metrics}");
     match overall {
-        Verdict::Regressed => format!("Regressed: {part}"),
+        Verdict::Regressed => format!("Regressed: {}", worst(input, overall, number, &metrics)),
         Verdict::Missing => format!("Missing: {part} not measured this time"),
         Verdict::Incomparable => format!("Not comparable: {part}"),
-        Verdict::Inconclusive => format!("Inconclusive: {part}"),
-        Verdict::Improved => format!("Improved: {part}"),
+        Verdict::Inconclusive => format!("Inconclusive: {part} not proven either way"),
+        Verdict::Improved => format!("Improved: {}", worst(input, overall, number, &metrics)),
         Verdict::New => format!("No baseline yet: {metrics} measured, nothing to compare with"),
         Verdict::Unchanged if number == gating => format!("Unchanged: {metrics}"),
         Verdict::Unchanged => format!("Unchanged: {part}"),

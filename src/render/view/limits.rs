@@ -2,7 +2,6 @@
 
 use super::LimitRow;
 use crate::{
-    metric::describe,
     render::{escape::clean, number::Scale},
     verdict::LimitCheck,
 };
@@ -18,7 +17,7 @@ pub(super) fn limits(checks: &[LimitCheck]) -> Option<Vec<LimitRow>> {
 }
 
 fn limit(check: &LimitCheck) -> LimitRow {
-    let metric = describe(&check.limit.metric);
+    let metric = &check.metric;
     let scenario = check.scenario.as_ref().or(check.limit.scenario.as_ref());
     LimitRow {
         metric: clean(&metric.label, NAME),
@@ -36,7 +35,7 @@ fn limit(check: &LimitCheck) -> LimitRow {
 
 /// `at most 500 ms`.
 pub(super) fn bound(check: &LimitCheck) -> String {
-    let unit = describe(&check.limit.metric).unit;
+    let unit = check.metric.unit;
     let part = |word: &str, limit: Option<f64>| {
         limit.map(|limit| format!("{word} {}", Scale::of(unit, limit).exact(limit)))
     };

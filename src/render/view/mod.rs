@@ -6,6 +6,8 @@
 mod absolute;
 mod alert;
 mod all;
+mod axis;
+mod basis;
 mod cdf;
 mod change;
 mod environment;
@@ -14,15 +16,18 @@ mod forest;
 mod headline;
 mod limits;
 mod next;
+mod pairs;
 mod report;
 mod rows;
 mod server;
 mod state;
+mod terminal;
 mod words;
 
 use serde::Serialize;
 
 pub(super) use report::{Pictures, failure, report};
+pub use terminal::{Colour, terminal};
 
 /// The comment, the summary and the report.
 #[derive(Debug, Clone, Serialize)]
@@ -33,6 +38,8 @@ pub(super) struct View {
     pub(super) key_marker: String,
     /// Icon, verdict and colour.
     pub(super) title: Title,
+    /// How the sides were compared, one sentence for each design.
+    pub(super) basis: Vec<Basis>,
     /// What was measured, where.
     pub(super) subject: Vec<Part>,
     /// Whether there is a baseline.
@@ -41,6 +48,8 @@ pub(super) struct View {
     pub(super) alert: Option<Alert>,
     /// What did not fit and where it is, when something was left out.
     pub(super) shortened: bool,
+    /// Conditions that differ and stop the comparison; empty when none does or they do not fit.
+    pub(super) differs: Vec<DifferenceRow>,
     /// The table of what changed; `None` when it is empty or does not fit.
     pub(super) changed: Option<Changed>,
     /// The numbers themselves; only without a baseline.
@@ -53,10 +62,14 @@ pub(super) struct View {
     pub(super) server: Option<Server>,
     /// Environment and configuration; `None` when nothing is known or it does not fit.
     pub(super) environment: Option<Environment>,
+    /// Where the base branch itself shifted of late.
+    pub(super) shifts: Vec<String>,
     /// What to do now; `None` when there is nothing to do.
     pub(super) next: Option<Next>,
     /// Intervals as a picture, HTML only.
     pub(super) forest: Option<Forest>,
+    /// The pairs of each gating metric as pictures, HTML only.
+    pub(super) pair_by_pair: Option<PairByPair>,
     /// Latency distributions, HTML only.
     pub(super) distributions: Vec<Distribution>,
     /// The small print.
@@ -71,6 +84,8 @@ pub(super) struct FailureView {
     pub(super) kitt_marker: &'static str,
     pub(super) key_marker: String,
     pub(super) title: Title,
+    /// Empty: nothing was compared.
+    pub(super) basis: Vec<Basis>,
     pub(super) subject: Vec<Part>,
     /// What happened.
     pub(super) alert: Option<Alert>,
@@ -94,8 +109,14 @@ pub(super) struct Title {
     pub(super) gate: &'static str,
     /// Class of the colour in the report: `bad`, `good`, `unsure` or `neutral`.
     pub(super) tone: &'static str,
-    /// Whether the design allows no more than a provisional answer.
-    pub(super) provisional: bool,
+}
+
+/// How the sides were compared.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Basis {
+    /// What to take it for, in a word: `Provisional`.
+    pub(super) mark: Option<&'static str>,
+    pub(super) words: String,
 }
 
 /// One fact about what was measured: a text or a link.
@@ -153,9 +174,12 @@ pub(super) struct Row {
     pub(super) interval: Option<String>,
     /// The zone as text: `1 % / 5 %`.
     pub(super) limit: String,
-    /// `4 + 4`.
-    pub(super) runs: String,
-    pub(super) design: &'static str,
+    /// What it rests on: `5 pairs`, `23 jobs`, `1 v 1`.
+    pub(super) rests: String,
+    /// `200 requests`, per run.
+    pub(super) requests: Option<String>,
+    /// From run to run: `0.6 %`.
+    pub(super) spread: String,
     pub(super) detectable: String,
     pub(super) icon: &'static str,
     pub(super) verdict: &'static str,
@@ -230,8 +254,6 @@ pub(super) struct ServerRow {
 pub(super) struct Environment {
     /// `2 differences`.
     pub(super) title: String,
-    /// Whether it is shown unfolded.
-    pub(super) open: bool,
     pub(super) differences: Vec<DifferenceRow>,
     pub(super) same: Vec<Fact>,
     pub(super) config: Option<Code>,
@@ -243,10 +265,8 @@ pub(super) struct DifferenceRow {
     pub(super) key: String,
     pub(super) base: String,
     pub(super) head: String,
-    /// Why it is there, where that is known.
-    pub(super) note: Option<String>,
-    /// Whether it stops a comparison.
-    pub(super) stops: bool,
+    /// Why it matters, or why it does not.
+    pub(super) why_it_matters: String,
 }
 
 /// A key and its value.
@@ -273,8 +293,23 @@ pub(super) struct CodeLine {
 /// What to do now.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Next {
-    pub(super) steps: Vec<String>,
+    pub(super) steps: Vec<Step>,
     pub(super) reproduce: Option<Code>,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Step {
+    /// `Set` or `Raise`, and what: `baseline: ab`.
+    pub(super) setting: Option<Setting>,
+    pub(super) sentence: String,
+}
+
+/// A setting to change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Setting {
+    pub(super) verb: &'static str,
+    pub(super) code: String,
 }
 
 /// The small print.
@@ -285,10 +320,8 @@ pub(super) struct Footer {
     pub(super) method: Vec<String>,
     /// Whether there are numbers to explain.
     pub(super) legend: bool,
-    /// How the zone is read.
+    /// How limits, provable worsening and spread are read.
     pub(super) zone: Option<&'static str>,
-    /// Which confidence the intervals have.
-    pub(super) intervals: Option<String>,
     pub(super) updated: String,
     pub(super) attempt: Option<String>,
 }
@@ -366,4 +399,73 @@ pub(super) struct Curve {
     pub(super) samples: String,
     pub(super) p50: String,
     pub(super) p99: String,
+}
+
+/// The pairs of each gating metric.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct PairByPair {
+    /// Those that are not unchanged.
+    pub(super) changed_charts: Vec<PairChart>,
+    /// The others, folded.
+    pub(super) other_charts: Vec<PairChart>,
+    /// `12 unchanged metrics`.
+    pub(super) others: String,
+}
+
+/// The pairs of one metric: worse is up. Coordinates are SVG user units as text.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct PairChart {
+    pub(super) id: String,
+    pub(super) metric: String,
+    pub(super) scenario: String,
+    pub(super) icon: &'static str,
+    pub(super) verdict: &'static str,
+    pub(super) tone: &'static str,
+    /// Everything the picture shows, in sentences.
+    pub(super) spoken: String,
+    /// Top and height of what is proven worse, of the zone between the limits, and of the rest.
+    pub(super) worse_height: String,
+    pub(super) zone_y: String,
+    pub(super) zone_height: String,
+    pub(super) better_y: String,
+    pub(super) better_height: String,
+    pub(super) zero: String,
+    pub(super) ticks: Vec<Tick>,
+    pub(super) dots: Vec<PairDot>,
+    pub(super) estimate: Option<PairEstimate>,
+    /// Where the deciding look was, and what it is called.
+    pub(super) look: Option<Tick>,
+    pub(super) pair_rows: Vec<PairRow>,
+}
+
+/// One pair's change.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct PairDot {
+    /// `used`, `late` (after the decision) or `void`.
+    pub(super) class: &'static str,
+    pub(super) x: String,
+    pub(super) y: String,
+    pub(super) number: String,
+}
+
+/// Mean and interval beside the pairs.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct PairEstimate {
+    pub(super) x: String,
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) point: String,
+}
+
+/// One pair as a line of the table.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct PairRow {
+    pub(super) number: String,
+    /// Which side was measured first.
+    pub(super) first: &'static str,
+    pub(super) base: String,
+    pub(super) head: String,
+    pub(super) delta: String,
+    /// Whether it counts, or why not.
+    pub(super) counts: String,
 }

@@ -1,14 +1,36 @@
-//! What to do now. Shown only when something is wrong or open.
+//! What to do now, with the exact setting. Shown only when something is wrong or open.
 
-use super::{Alert, Next, alert::reason_text, environment::code, rows::changed_metrics};
+use super::{
+    Alert, Next, Setting, Step, alert::reason_text, basis::is_single, environment::code,
+    rows::changed_metrics,
+};
 use crate::{
     compare::Design,
-    render::{ReportInput, escape::clean, number::count},
-    verdict::{Gate, Judged, Verdict},
+    render::{
+        ReportInput,
+        escape::clean,
+        number::{count, plural, share},
+    },
+    verdict::{Gate, Judged, Remedy, Verdict},
 };
 
 /// Reasons of unsure metrics that are listed.
 const REASONS: usize = 3;
+
+fn say(sentence: impl Into<String>) -> Step {
+    Step {
+        setting: None,
+        sentence: sentence.into(),
+    }
+}
+
+/// The sentence goes on after the setting: it begins with a comma or a colon.
+fn set(verb: &'static str, code: String, sentence: String) -> Step {
+    Step {
+        setting: Some(Setting { verb, code }),
+        sentence,
+    }
+}
 
 /// The steps. What the alert already says is not said again.
 pub(super) fn next(input: &ReportInput<'_>, alert: Option<&Alert>) -> Option<Next> {
@@ -22,11 +44,11 @@ pub(super) fn next(input: &ReportInput<'_>, alert: Option<&Alert>) -> Option<Nex
     if !failed && !open {
         return None;
     }
-    let mut steps: Vec<String> = Vec::new();
-    steps.extend(of_gate(&input.decision.gate).map(str::to_owned));
+    let mut steps: Vec<Step> = Vec::new();
+    steps.extend(of_gate(&input.decision.gate).map(say));
     steps.extend(of_verdict(input, failed));
     if unsure {
-        steps.extend(reasons(input, alert));
+        steps.extend(reasons(input, alert).into_iter().map(say));
     }
     let reproduce = input.context.reproduce.as_deref();
     Some(Next {
@@ -45,15 +67,10 @@ const fn of_gate(gate: &Gate) -> Option<&'static str> {
     }
 }
 
-fn of_verdict(input: &ReportInput<'_>, failed: bool) -> Vec<String> {
+fn of_verdict(input: &ReportInput<'_>, failed: bool) -> Vec<Step> {
     let job = if failed { "the failed job" } else { "the job" };
     let step = match input.decision.verdict {
-        Verdict::Regressed => {
-            return vec![
-                "Find what made it worse, or widen its limit if the cost is accepted.".to_owned(),
-                format!("In doubt, re-run {job}: a real regression comes back, noise does not."),
-            ];
-        }
+        Verdict::Regressed => return of_regressed(input),
         Verdict::Missing => {
             format!("Look in the run's log for why the metric is gone, then re-run {job}.")
         }
@@ -67,59 +84,171 @@ fn of_verdict(input: &ReportInput<'_>, failed: bool) -> Vec<String> {
             .to_owned(),
         Verdict::Improved | Verdict::Unchanged => return Vec::new(),
     };
-    vec![step]
+    vec![say(step)]
 }
 
-fn of_inconclusive(input: &ReportInput<'_>) -> Vec<String> {
+/// A regression that pairs have proven needs no second look; one between jobs may be the job's.
+fn of_regressed(input: &ReportInput<'_>) -> Vec<Step> {
+    let mut steps = vec![say(
+        "Find what made it worse, or widen its limit if the cost is accepted.",
+    )];
+    let between_jobs = |judged: &Judged| {
+        let design = judged.change.estimate.map(|estimate| estimate.design);
+        matches!(design, Some(Design::Single | Design::History))
+    };
+    let regressed = changed_metrics(input).into_iter();
+    let mut regressed = regressed.filter(|judged| judged.verdict == Verdict::Regressed);
+    if regressed.any(between_jobs) {
+        steps.push(in_turn("In doubt, set"));
+    }
+    steps
+}
+
+fn in_turn(verb: &'static str) -> Step {
+    let sentence = ", so that baseline and current take turns on one machine. Three to twelve pairs \
+                    mostly decide, since what differs from job to job then hits both alike.";
+    set(verb, "baseline: ab".to_owned(), sentence.to_owned())
+}
+
+fn of_inconclusive(input: &ReportInput<'_>) -> Vec<Step> {
     let metrics = &input.decision.metrics;
     if !metrics.iter().any(|judged| judged.gating) {
         return vec![more_requests(metrics)];
     }
-    let undecided = || {
-        let gating = changed_metrics(input).into_iter();
-        gating.filter(|judged| judged.verdict == Verdict::Inconclusive)
-    };
-    if undecided().any(is_single) {
-        let step = "Measure at least 4 runs a side (input “runs”): one run against one proves only \
-                    large changes. If the runner is known to be steady, declare it (“run-cv”).";
-        vec![step.to_owned()]
-    } else if undecided().any(|judged| judged.change.estimate.is_some()) {
-        vec!["More runs on both sides make the intervals narrower; so does a quieter host.".into()]
-    } else {
-        Vec::new()
+    let undecided = changed_metrics(input).into_iter();
+    let undecided = undecided.filter(|judged| judged.verdict == Verdict::Inconclusive);
+    let remedies: Vec<(&Judged, Remedy)> = undecided
+        .filter_map(|judged| Some((judged, judged.remedy?)))
+        .collect();
+    let interleave = remedies
+        .iter()
+        .any(|(judged, remedy)| *remedy == Remedy::Interleave || is_single(judged));
+    if interleave {
+        // Whatever else is open is judged anew then.
+        return vec![in_turn("Set")];
     }
+    // On a runner on which some metric is hopeless more pairs are a waste for all.
+    let pairs = quieter(&remedies).or_else(|| more_pairs(input, &remedies));
+    [pairs, requests(&remedies), items(&remedies)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// The largest of one kind of advice.
+fn most<T: Ord>(remedies: &[(&Judged, Remedy)], pick: impl Fn(Remedy) -> Option<T>) -> Option<T> {
+    remedies
+        .iter()
+        .filter_map(|(_, remedy)| pick(*remedy))
+        .max()
+}
+
+fn more_pairs(input: &ReportInput<'_>, remedies: &[(&Judged, Remedy)]) -> Option<Step> {
+    let needed = most(remedies, |remedy| match remedy {
+        Remedy::Pairs(pairs) => Some(pairs),
+        Remedy::Interleave | Remedy::Quieter(_) | Remedy::Requests(_) | Remedy::Items(_) => None,
+    })?;
+    let had = remedies
+        .iter()
+        .filter_map(|(judged, _)| judged.change.pairs.as_ref())
+        .map(crate::compare::PairedLogs::len)
+        .max()
+        .unwrap_or(0);
+    let planned = input.comparison.planned_pairs.unwrap_or(0) as usize;
+    let about = format!(
+        ": about {} would decide, and {had} were measured.",
+        plural(needed, "pair", "pairs")
+    );
+    Some(if needed <= planned {
+        set("Raise", "time-budget".to_owned(), about)
+    } else {
+        let about = format!("{about} More requests per run help latencies as well.");
+        set("Set", format!("pairs: {needed}"), about)
+    })
+}
+
+fn quieter(remedies: &[(&Judged, Remedy)]) -> Option<Step> {
+    let loud = remedies.iter().filter_map(|(judged, remedy)| match remedy {
+        Remedy::Quieter(limit) => Some((*judged, *limit)),
+        Remedy::Interleave | Remedy::Pairs(_) | Remedy::Requests(_) | Remedy::Items(_) => None,
+    });
+    let loud: Vec<(&Judged, Option<f64>)> = loud.collect();
+    let spread = loud.iter().filter_map(|(judged, _)| judged.change.spread);
+    let spread = spread.fold(0.0, f64::max);
+    let limit = loud
+        .iter()
+        .filter_map(|(_, limit)| *limit)
+        .fold(0.0, f64::max);
+    let wider = if limit > 0.0 && loud.iter().all(|(_, limit)| limit.is_some()) {
+        format!(
+            " Or widen the limit: with {} it would have passed.",
+            share(limit)
+        )
+    } else {
+        String::new()
+    };
+    (!loud.is_empty()).then(|| {
+        say(format!(
+            "Quieten the runner: one run differs from the next by {} here, and not even 30 pairs \
+             would decide. Lock the clocks, keep the GPU to one job, and let kitt doctor say what \
+             else disturbs it.{wider}",
+            share(spread)
+        ))
+    })
+}
+
+fn requests(remedies: &[(&Judged, Remedy)]) -> Option<Step> {
+    let needed = most(remedies, |remedy| match remedy {
+        Remedy::Requests(requests) => Some(requests),
+        Remedy::Interleave | Remedy::Quieter(_) | Remedy::Pairs(_) | Remedy::Items(_) => None,
+    })?;
+    let have = remedies
+        .iter()
+        .filter_map(|(judged, _)| judged.change.requests);
+    let now = have.min().map_or_else(String::new, |have| {
+        format!(" Each run had {}.", count(have))
+    });
+    let about = format!(
+        ": about {} requests per run and scenario would decide.{now}",
+        count(needed)
+    );
+    Some(set("Set", format!("requests: {needed}"), about))
+}
+
+fn items(remedies: &[(&Judged, Remedy)]) -> Option<Step> {
+    let needed = most(remedies, |remedy| match remedy {
+        Remedy::Items(items) => Some(items),
+        Remedy::Interleave | Remedy::Quieter(_) | Remedy::Pairs(_) | Remedy::Requests(_) => None,
+    })?;
+    Some(say(format!(
+        "Evaluate more items: about {} would decide; the same ones asked again tell \
+         nothing new.",
+        count(needed)
+    )))
 }
 
 /// What makes the gate judge something.
-fn more_requests(metrics: &[Judged]) -> String {
+fn more_requests(metrics: &[Judged]) -> Step {
     let needed = metrics.iter().filter_map(|judged| judged.needs).max();
     let short = metrics.iter().filter(|judged| judged.needs.is_some());
     let have = short.filter_map(|judged| judged.change.requests).min();
-    match (needed, have) {
-        (Some(needed), have) => {
-            let now = have.map_or_else(String::new, |have| format!(", now {}", count(have)));
-            format!(
-                "Raise the requests per scenario (input “requests”{now}) to at least {}: then \
-                 every metric on the gating list can gate.",
-                count(needed)
-            )
-        }
-        (None, _) => "Put metrics on the gating list (input “metrics”) that this suite measures; \
-                      the tables below name them."
-            .to_owned(),
-    }
+    let Some(needed) = needed else {
+        let text = ": put metrics on the gating list that this suite measures; the tables below \
+                    name them.";
+        return set("Change", "metrics".to_owned(), text.to_owned());
+    };
+    let now = have.map_or_else(String::new, |have| format!(" (now {})", count(have)));
+    let text = format!(
+        ": from so many requests per scenario{now} on, every metric on the gating list can gate."
+    );
+    set("Set", format!("requests: {needed}"), text)
 }
 
-fn is_single(judged: &Judged) -> bool {
-    let estimate = judged.change.estimate;
-    estimate.is_some_and(|estimate| estimate.design == Design::Single)
-}
-
-/// Why the first unsure metrics are unsure, and what would settle it.
+/// Why the first unsure metrics are unsure, where no setting settles them.
 fn reasons(input: &ReportInput<'_>, alert: Option<&Alert>) -> Vec<String> {
     let drifted = !input.comparison.fingerprint_differences.is_empty();
     let worth_saying = |judged: &&Judged| match judged.verdict {
-        Verdict::Inconclusive => !is_single(judged),
+        Verdict::Inconclusive => judged.remedy.is_none(),
         // One difference in the surroundings stops every metric: the alert names it.
         Verdict::Incomparable => !drifted,
         Verdict::Missing => true,

@@ -1,8 +1,8 @@
 //! Puts the view together.
 
 use super::{
-    Alert, FailureView, Part, Title, View, absolute, alert, all, cdf, environment, footer, forest,
-    headline, limits, next, rows, server, state,
+    Alert, FailureView, Part, Title, View, absolute, alert, all, basis, cdf, environment, footer,
+    forest, headline, limits, next, pairs, rows, server, state,
 };
 use crate::{
     render::{
@@ -38,9 +38,11 @@ pub(in crate::render) fn report(
         kitt_marker: KITT_MARKER,
         key_marker: marker(input.context),
         title: headline::title(input),
+        basis: basis::basis(input),
         subject: subject(input),
         compared: input.baseline.is_ok(),
         shortened: detail.is_shortened(),
+        differs: environment::differs(input, detail),
         changed: rows::changed(input, detail),
         absolute: absolute::absolute(input, detail),
         limits: detail
@@ -50,12 +52,14 @@ pub(in crate::render) fn report(
         all: all::all(input, detail),
         server: server::server(input, detail),
         environment: environment::environment(input, detail),
+        shifts: shifts(input, detail),
         next: detail
             .steps
             .then(|| next::next(input, alert.as_ref()))
             .flatten(),
         alert,
         forest: charts.then(|| forest::forest(input)).flatten(),
+        pair_by_pair: charts.then(|| pairs::pairs(input)).flatten(),
         distributions: if charts {
             cdf::distributions(input)
         } else {
@@ -77,8 +81,8 @@ pub(in crate::render) fn failure(context: &ReportContext, problem: &Problem<'_>)
             counts: Vec::new(),
             gate: "no verdict",
             tone: "unsure",
-            provisional: false,
         },
+        basis: Vec::new(),
         subject: known("model", problem.model)
             .into_iter()
             .chain(known("engine", problem.engine))
@@ -99,6 +103,16 @@ pub(in crate::render) fn failure(context: &ReportContext, problem: &Problem<'_>)
         footer: footer::bare(context),
         state: state::error_state(context),
     }
+}
+
+/// Shifts of the base branch that are listed.
+const SHIFTS: usize = 10;
+
+/// Where the base branch itself shifted of late; no part of the verdict.
+fn shifts(input: &ReportInput<'_>, detail: &Detail) -> Vec<String> {
+    let shown = if detail.steps { SHIFTS } else { 0 };
+    let shifts = input.decision.shifts.iter().take(shown);
+    shifts.map(|shift| clean(&shift.words, 200)).collect()
 }
 
 fn marker(context: &ReportContext) -> String {
@@ -161,7 +175,7 @@ fn subject(input: &ReportInput<'_>) -> Vec<Part> {
 }
 
 /// Seven digits of a commit, anything else as it is.
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     let is_commit =
         matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_commit {

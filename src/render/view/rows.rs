@@ -1,8 +1,8 @@
 //! Judged metrics to table rows.
 
 use super::{
-    Changed, Row, change,
-    words::{arrow, design, icon, tone, word},
+    Changed, Row, change, environment, pairs,
+    words::{arrow, icon, tone, word},
 };
 use crate::{
     render::{
@@ -11,7 +11,7 @@ use crate::{
         escape::clean,
         number::{NOTHING, Scale, count, plural},
     },
-    verdict::{Judged, Verdict},
+    verdict::{Judged, Stage, Verdict},
 };
 
 /// Longest name in a table, in characters.
@@ -27,34 +27,49 @@ pub(super) fn scale(judged: &Judged) -> Scale {
     Scale::of(change.metric.unit, reference)
 }
 
+/// The verdict's word, and whether a regression would only be warned of.
+const fn word_of(judged: &Judged) -> &'static str {
+    match (judged.verdict, judged.gating, judged.stage) {
+        (Verdict::Regressed, true, Stage::Warn) => "regressed, warns",
+        (verdict, _, _) => word(verdict),
+    }
+}
+
+/// Both sides' values: those that the change beside them was reckoned from.
+pub(super) fn values(input: &ReportInput<'_>, judged: &Judged) -> (Option<f64>, Option<f64>) {
+    let of = &judged.change;
+    let used = pairs::used_values(input, judged);
+    used.map_or((of.baseline, of.current), |(base, head)| {
+        (Some(base), Some(head))
+    })
+}
+
 fn value(scale: Scale, value: Option<f64>) -> String {
     value.map_or_else(|| NOTHING.to_owned(), |value| scale.text(value))
 }
 
 /// One metric of one scenario; what has no direction was not judged and has no verdict.
-pub(super) fn row(judged: &Judged) -> Row {
+pub(super) fn row(input: &ReportInput<'_>, judged: &Judged) -> Row {
     let of = &judged.change;
     let scale = scale(judged);
-    let runs = of.estimate.map(|estimate| estimate.runs);
+    let (base, head) = values(input, judged);
     Row {
         scenario: clean(&of.scenario, NAME),
         metric: clean(&of.metric.label, NAME),
         arrow: arrow(of.metric.better),
-        base: value(scale, of.baseline),
-        head: value(scale, of.current),
+        base: value(scale, base),
+        head: value(scale, head),
         delta: change::delta(judged),
         interval: change::cell(judged),
         limit: change::limits(judged),
-        runs: runs.map_or_else(
-            || NOTHING.to_owned(),
-            |(base, head)| format!("{base}\u{a0}+\u{a0}{head}"),
-        ),
-        design: of
-            .estimate
-            .map_or(NOTHING, |estimate| design(estimate.design)),
+        rests: change::rests(judged),
+        requests: of
+            .requests
+            .map(|requests| format!("{} requests", count(requests))),
+        spread: change::spread(judged),
         detectable: change::detectable(judged),
         icon: icon(judged.verdict),
-        verdict: word(judged.verdict),
+        verdict: word_of(judged),
         tone: tone(judged.verdict),
         needs: judged
             .needs
@@ -81,14 +96,15 @@ pub(super) fn changed_metrics<'a>(input: &ReportInput<'a>) -> Vec<&'a Judged> {
 }
 
 pub(super) fn changed(input: &ReportInput<'_>, detail: &Detail) -> Option<Changed> {
-    if input.baseline.is_err() {
+    // Where the conditions differ no row says anything about the code: what differs stands there.
+    if input.baseline.is_err() || environment::is_drifted(input) {
         return None;
     }
     let all = changed_metrics(input);
     let rows: Vec<Row> = all
         .iter()
         .take(detail.rows)
-        .map(|judged| row(judged))
+        .map(|judged| row(input, judged))
         .collect();
     let left = all.len().saturating_sub(rows.len());
     (!rows.is_empty()).then(|| Changed {

@@ -57,28 +57,12 @@ pub(super) const fn arrow(better: Option<Better>) -> &'static str {
     }
 }
 
-pub(super) const fn design(design: Design) -> &'static str {
-    match design {
-        Design::Single => "1\u{a0}v\u{a0}1, provisional",
-        Design::Welch => "Welch's\u{a0}t",
-        Design::Exact => "exact",
-    }
-}
-
-/// The design behind a number of runs.
-pub(super) const fn design_short(design: Design) -> &'static str {
-    match design {
-        Design::Single => "provisional",
-        Design::Welch => "Welch's\u{a0}t",
-        Design::Exact => "exact",
-    }
-}
-
 /// The design in a sentence of the small print.
 pub(super) const fn design_long(design: Design) -> &'static str {
     match design {
-        Design::Single => "provisional: one run against one, with a declared run-to-run variation",
-        Design::Welch => "Welch's t on the logarithms of run summaries",
+        Design::Paired => "interleaved pairs, moderated paired t with a sequential stop",
+        Design::History => "Student's t against the comparable jobs before this one",
+        Design::Single => "provisional: one job against one, with a declared variation",
         Design::Exact => "deterministic counts compared exactly",
     }
 }
@@ -86,5 +70,11 @@ pub(super) const fn design_long(design: Design) -> &'static str {
 /// The design of shares in a sentence of the small print.
 pub(super) const SHARES: &str = "Newcombe's limits for differences of shares";
 
+/// The design of accuracy on the same items.
+pub(super) const ITEMS: &str = "exact McNemar on the same items";
+
+/// The design of calibration on the same items.
+pub(super) const SHIFTS: &str = "paired item bootstrap";
+
 /// How the column `Limits` is read.
-pub(super) const ZONE: &str = "limits a / b: proven worse by more than a is a regression; proven not worse by b is unchanged; neither is inconclusive";
+pub(super) const ZONE: &str = "limits a / b: proven worse by more than a is a regression; proven not worse by b is unchanged; neither is inconclusive · provable: smallest worsening that this comparison could have proven · spread: standard deviation from run to run, from job to job with history";

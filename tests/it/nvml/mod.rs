@@ -17,12 +17,12 @@ use tempfile::TempDir;
 use super::harness::kitt;
 
 /// A script, and the library beside it.
-struct Fake {
+pub(crate) struct Fake {
     dir: TempDir,
 }
 
 impl Fake {
-    fn new(script: &str) -> Self {
+    pub(crate) fn new(script: &str) -> Self {
         let fake = Self {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -33,7 +33,7 @@ impl Fake {
     }
 
     /// Replaces the script at once: no reader sees half of it.
-    fn play(&self, script: &str) {
+    pub(crate) fn play(&self, script: &str) {
         let new = self.dir.path().join("new");
         fs::write(&new, script).unwrap();
         fs::rename(new, self.script()).unwrap();
@@ -47,7 +47,7 @@ impl Fake {
         self.dir.path().join("results")
     }
 
-    fn set_on(&self, command: &mut Command) {
+    pub(crate) fn set_on(&self, command: &mut Command) {
         command
             .env("LD_LIBRARY_PATH", self.dir.path())
             .env("FAKE_NVML_SCRIPT", self.script());

@@ -5,12 +5,16 @@ pub mod real;
 use std::collections::BTreeMap;
 
 use kitt_action::{
-    compare::{Change, Comparison, Design, Difference, Estimate, Reference},
+    compare::{Change, Comparison, Design, Difference, Estimate, Noise, PairedLogs, Reference},
     measure::Validity,
     metric::describe,
     render::{Documents, NoBaseline, ReportContext, ReportInput, render},
-    results::{Fingerprint, Origin, Provenance, ResultSet, RunRecord, RunStatus, ScenarioRecord},
-    verdict::{Decision, Gate, Judged, Limit, LimitCheck, Verdict, Zone},
+    results::{
+        Fingerprint, Origin, Pairs, Provenance, ResultSet, RunRecord, RunStatus, ScenarioRecord,
+    },
+    verdict::{
+        Decision, Family, Gate, Judged, Levels, Limit, LimitCheck, Remedy, Stage, Verdict, Zone,
+    },
 };
 
 /// Everything a report is made of, owned.
@@ -21,6 +25,7 @@ pub struct Sample {
     pub current: ResultSet,
     pub baseline: Option<ResultSet>,
     pub no_baseline: String,
+    pub pairs: Option<Pairs>,
     pub context: ReportContext,
 }
 
@@ -31,6 +36,7 @@ impl Sample {
             comparison: &self.comparison,
             current: &self.current,
             baseline: self.baseline.as_ref().ok_or(NoBaseline(&self.no_baseline)),
+            pairs: self.pairs.as_ref(),
             context: &self.context,
         })
         .unwrap()
@@ -68,8 +74,6 @@ pub fn judged(line: Line, design: Design) -> Judged {
     let zone = Zone::of(metric.statistic);
     Judged {
         change: Change {
-            scenario: scenario.to_owned(),
-            metric,
             baseline: Some(base),
             current: Some(head),
             requests: Some(200),
@@ -84,12 +88,18 @@ pub fn judged(line: Line, design: Design) -> Judged {
                     (4, 4)
                 },
             }),
-            obstacle: None,
-            counts: None,
-            notes: Vec::new(),
+            pairs: (design == Design::Paired).then(|| five_pairs(log_ratio, error)),
+            spread: Some(0.006),
+            ..Change::new(scenario, metric)
         },
         verdict,
         gating,
+        stage: if gating { Stage::Block } else { Stage::Observe },
+        stands: if gating && verdict == Verdict::Regressed {
+            Stage::Block
+        } else {
+            Stage::Observe
+        },
         needs: None,
         zone: gating.then_some(zone),
         interval: Some((
@@ -97,15 +107,37 @@ pub fn judged(line: Line, design: Design) -> Judged {
             (log_ratio + quantile * error).exp_m1(),
         )),
         confidence: Some(0.97),
+        levels: Some(Levels {
+            alpha: 0.015,
+            beta: 0.05,
+        }),
+        q: None,
         detectable: Some((quantile * error + zone.min_effect).exp_m1()),
+        remedy: (verdict == Verdict::Inconclusive).then_some(match design {
+            Design::Paired => Remedy::Pairs(9),
+            Design::Single | Design::History | Design::Exact => Remedy::Interleave,
+        }),
         reason: format!("{label} {}", said(verdict)),
+    }
+}
+
+/// Five pairs around a mean, of which four led to the decision.
+fn five_pairs(log_ratio: f64, error: f64) -> PairedLogs {
+    PairedLogs {
+        log_ratios: [-1.0, 0.4, 1.2, -0.6, 0.1]
+            .map(|step| log_ratio + step * error)
+            .to_vec(),
+        prior: Some(Noise {
+            log_sd_pair: 0.008,
+            df: 8.0,
+        }),
     }
 }
 
 fn said(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Inconclusive => {
-            "looks changed, not proven (97 % interval beside): about 9 runs a side would settle it"
+            "looks changed, not proven (97 % interval beside): about 9 pairs would settle it"
         }
         Verdict::Regressed => "is worse: proven worse by more than 1 %",
         Verdict::Incomparable => {
@@ -182,11 +214,14 @@ fn fingerprint() -> Fingerprint {
     };
     Fingerprint {
         strict: pairs(&[
-            ("cpu", "AMD EPYC 9354 32-Core"),
-            ("gpu", "1 × NVIDIA H100 80GB HBM3"),
+            ("cpu.model", "AMD EPYC 9354 32-Core"),
+            ("gpu.count", "1"),
             ("workload", "sha256:0f3c9a"),
         ]),
-        soft: pairs(&[("driver", "570.124.06"), ("kernel", "6.8.0-45-generic")]),
+        soft: pairs(&[
+            ("gpu.driver", "570.124.06"),
+            ("host.kernel", "6.8.0-45-generic"),
+        ]),
         ..Fingerprint::default()
     }
 }
@@ -205,16 +240,28 @@ pub fn sample(lines: &[Line], design: Design, verdict: Verdict, gate: Gate) -> S
             fingerprint_differences: Vec::new(),
             soft_differences: Vec::new(),
             runs,
+            planned_pairs: (design == Design::Paired).then_some(12),
+            stopped: (design == Design::Paired)
+                .then(|| "all gating metrics are decided".to_owned()),
         },
         decision: Decision {
             verdict,
+            family: Family {
+                alpha: 0.01,
+                tests: lines.iter().filter(|line| GATING.contains(&line.1)).count(),
+            },
             metrics,
             limits: Vec::new(),
             gate,
+            stage: Stage::Block,
+            warnings: Vec::new(),
+            accepted: None,
+            shifts: Vec::new(),
         },
         current: results(1.09, fingerprint()),
         baseline: Some(results(1.0, fingerprint())),
         no_baseline: "no artifact of the base branch was found".to_owned(),
+        pairs: None,
         context: ReportContext {
             key: Some("chat-h100".parse().unwrap()),
             head: Some("def5678901234567890123456789012345678901".to_owned()),
@@ -246,12 +293,12 @@ pub fn regression() -> Sample {
     ];
     let mut sample = sample(
         &lines,
-        Design::Welch,
+        Design::Paired,
         Regressed,
         Gate::Regression("2 gating metrics regressed".to_owned()),
     );
     sample.comparison.soft_differences = vec![Difference {
-        key: "image".to_owned(),
+        key: "engine.digest".to_owned(),
         baseline: "sha256:1111aaaa".to_owned(),
         current: "sha256:2222bbbb".to_owned(),
     }];
@@ -273,7 +320,7 @@ pub fn improved() -> Sample {
         ),
         STEADY_TTFT,
     ];
-    sample(&lines, Design::Welch, Verdict::Improved, Gate::Passed)
+    sample(&lines, Design::Paired, Verdict::Improved, Gate::Passed)
 }
 
 pub fn unchanged() -> Sample {
@@ -288,7 +335,7 @@ pub fn unchanged() -> Sample {
         ),
         STEADY_TTFT,
     ];
-    sample(&lines, Design::Welch, Verdict::Unchanged, Gate::Passed)
+    sample(&lines, Design::Paired, Verdict::Unchanged, Gate::Passed)
 }
 
 pub fn inconclusive() -> Sample {
@@ -320,7 +367,7 @@ pub fn inconclusive_runs() -> Sample {
         ("latency", "ttft_ms.p50", 88.0, 92.1, 0.050, Inconclusive),
         (BATCH, "output_tps", 2_860.0, 2_841.0, 0.051, Inconclusive),
     ];
-    sample(&lines, Design::Welch, Inconclusive, Gate::Passed)
+    sample(&lines, Design::Paired, Inconclusive, Gate::Passed)
 }
 
 pub fn incomparable() -> Sample {
@@ -345,14 +392,19 @@ pub fn incomparable() -> Sample {
     let reason = "the two sides are not comparable and the policy is strict";
     let mut sample = sample(
         &lines,
-        Design::Welch,
+        Design::Paired,
         Verdict::Incomparable,
         Gate::NotProven(reason.to_owned()),
     );
     sample.comparison.fingerprint_differences = vec![Difference {
-        key: "gpu".to_owned(),
-        baseline: "1 × NVIDIA H100 80GB HBM3".to_owned(),
-        current: "1 × NVIDIA L40S".to_owned(),
+        key: "gpu.name".to_owned(),
+        baseline: "NVIDIA H100 80GB HBM3".to_owned(),
+        current: "NVIDIA L40S".to_owned(),
+    }];
+    sample.comparison.soft_differences = vec![Difference {
+        key: "engine.digest".to_owned(),
+        baseline: "sha256:1111aaaa".to_owned(),
+        current: "sha256:2222bbbb".to_owned(),
     }];
     sample
 }
@@ -362,10 +414,11 @@ pub fn no_baseline() -> Sample {
         (BATCH, "output_tps", 2_860.0, 2_860.0, 0.004, Verdict::New),
         ("latency", "ttft_ms.p50", 88.0, 88.0, 0.006, Verdict::New),
     ];
-    let mut sample = sample(&lines, Design::Welch, Verdict::New, Gate::Passed);
+    let mut sample = sample(&lines, Design::Paired, Verdict::New, Gate::Passed);
     for judged in &mut sample.decision.metrics {
         judged.change.baseline = None;
         judged.change.estimate = None;
+        judged.change.pairs = None;
         judged.interval = None;
         judged.detectable = None;
         judged.zone = None;
@@ -386,8 +439,12 @@ pub fn limit_broken() -> Sample {
             max: Some(max),
             min: None,
         },
+        metric: describe(metric),
         scenario: Some(BATCH.to_owned()),
         value: Some(value),
+        stage: Stage::Block,
+        accepted: false,
+        absent: None,
         holds: value <= max,
     };
     sample.decision.limits = vec![

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use kitt_action::{
-    compare::{CompareOptions, compare},
-    results::{ResultSet, RunRecord, ScenarioRecord},
+    compare::{CompareOptions, History, JobName, Noise, NoiseProfile, PastJob, compare},
+    results::{Pair, Pairs, ResultSet, RunRecord, ScenarioRecord, Side as First},
     verdict::{GatePolicy, decide},
 };
 
@@ -30,12 +30,14 @@ pub struct Side {
     pub requests: u64,
     /// Of all requests of a run.
     pub failed: u64,
-    /// Right answers out of 500.
+    /// Right answers out of 500; 0: none were asked for.
     pub correct: f64,
     /// Whether energy is measured.
     pub energy: bool,
     /// How much slower decoding is: 1.08 is 8 %.
     pub decode: f64,
+    /// How far apart two runs may be: 0.005 is half a per cent.
+    pub noise: f64,
 }
 
 impl Side {
@@ -44,12 +46,14 @@ impl Side {
         runs: 4,
         requests: 200,
         failed: 0,
-        correct: 412.0,
+        correct: 0.0,
         energy: true,
         decode: 1.0,
+        noise: 0.005,
     };
 
-    fn results(self) -> ResultSet {
+    /// `seed` tells the sides' wobbles apart.
+    fn results(self, seed: u32) -> ResultSet {
         let mut set = unchanged().current;
         set.runs = (1..=self.runs)
             .map(|number| RunRecord {
@@ -58,7 +62,9 @@ impl Side {
                     .iter()
                     .take(self.scenarios)
                     .zip(1_u32..)
-                    .map(|(name, place)| ((*name).to_owned(), self.record(number, place)))
+                    .map(|(name, place)| {
+                        ((*name).to_owned(), self.record(number * 7 + seed, place))
+                    })
                     .collect(),
             })
             .collect();
@@ -66,8 +72,8 @@ impl Side {
     }
 
     fn record(self, run: u32, place: u32) -> ScenarioRecord {
-        // A wobble of half a per cent from run to run, the same on every machine.
-        let wobble = 1.0 + 0.005 * (f64::from(run * 7 + place * 3) * 0.618_034).fract();
+        // A wobble from run to run, the same on every machine.
+        let wobble = 1.0 + self.noise * (f64::from(run + place * 3) * 0.618_034).fract();
         let scale = 1.0 + f64::from(place) * 0.4;
         let decode = 11.2 * scale * self.decode * wobble;
         let prefill = 88.0 * scale * wobble;
@@ -97,6 +103,11 @@ impl Side {
             ("energy_j", 52_000.0 * wobble),
         ] {
             metrics.insert(name.to_owned(), value);
+        }
+        if self.correct == 0.0 {
+            for name in ["accuracy", "correct", "total"] {
+                metrics.remove(name);
+            }
         }
         if !self.energy {
             metrics.retain(|name, _| !name.starts_with("energy"));
@@ -139,14 +150,89 @@ fn spread(times: &[(&str, f64)]) -> BTreeMap<String, f64> {
     metrics
 }
 
-/// What the stages make of two sides.
+/// The runs of two sides as pairs, in the order B C C B; those in `void` do not count.
+fn in_turn(runs: u32, void: &[u32]) -> Pairs {
+    let pair = |number: u32| Pair {
+        baseline: number,
+        current: number,
+        first: if number % 2 == 1 {
+            First::Baseline
+        } else {
+            First::Current
+        },
+        void: void
+            .contains(&number)
+            .then(|| "the engine of the current side died".to_owned()),
+    };
+    Pairs {
+        pairs: (1..=runs).map(pair).collect(),
+        stopped: Some("all gating metrics are decided".to_owned()),
+        ..Pairs::new(12)
+    }
+}
+
+/// Jobs of the base branch before this one.
+fn past_jobs(side: Side, number: u32) -> History {
+    let job = |place: u32| {
+        let results = side.results(100 + place * 13);
+        let scenarios = results.runs.into_iter().next().unwrap().scenarios;
+        PastJob {
+            name: JobName {
+                commit: Some(format!("{place:08x}").repeat(5)),
+                at: Some(format!("2026-01-{:02}T03:00:00Z", place % 28 + 1)),
+            },
+            values: scenarios
+                .into_iter()
+                .map(|(name, record)| (name, record.metrics))
+                .collect(),
+        }
+    };
+    History {
+        jobs: (1..=number).map(job).collect(),
+    }
+}
+
+/// What the stages make of two sides: pairs, if both have three runs and more.
 pub fn decided(baseline: Option<Side>, current: Side, policy: &GatePolicy) -> Sample {
-    let baseline = baseline.map(Side::results);
-    let current = current.results();
+    let runs = baseline.map_or(0, |side| side.runs.min(current.runs));
     let options = CompareOptions {
+        pairs: (runs >= 3).then(|| in_turn(runs, &[])),
+        ..CompareOptions::default()
+    };
+    judged(baseline, current, policy, options)
+}
+
+/// Pairs of which some are void.
+pub fn decided_without(baseline: Side, current: Side, void: &[u32]) -> Sample {
+    let options = CompareOptions {
+        pairs: Some(in_turn(baseline.runs, void)),
+        ..CompareOptions::default()
+    };
+    judged(Some(baseline), current, &GatePolicy::default(), options)
+}
+
+/// One job against so many before it.
+pub fn decided_by_history(side: Side, current: Side, jobs: u32) -> Sample {
+    let options = CompareOptions {
+        history: Some(past_jobs(side, jobs)),
+        ..CompareOptions::default()
+    };
+    judged(Some(side), current, &GatePolicy::default(), options)
+}
+
+fn judged(
+    baseline: Option<Side>,
+    current: Side,
+    policy: &GatePolicy,
+    options: CompareOptions,
+) -> Sample {
+    let baseline = baseline.map(|side| side.results(0));
+    let current = current.results(3);
+    let options = CompareOptions {
+        noise: known_noise(&current),
         run_cv: policy.run_cv,
         bootstrap_draws: 100,
-        ..CompareOptions::default()
+        ..options
     };
     let comparison = compare(baseline.as_ref(), &current, &options).unwrap();
     let decision = decide(&comparison, &current, baseline.as_ref(), policy).unwrap();
@@ -155,6 +241,27 @@ pub fn decided(baseline: Option<Side>, current: Side, policy: &GatePolicy) -> Sa
         comparison,
         current,
         baseline,
+        pairs: options.pairs,
         ..unchanged()
+    }
+}
+
+/// What a runner of this class has shown before: pairs that scatter by 0.4 %.
+fn known_noise(side: &ResultSet) -> NoiseProfile {
+    let noise = Noise {
+        log_sd_pair: 0.004,
+        df: 8.0,
+    };
+    let scenarios = side.runs.iter().flat_map(|run| &run.scenarios);
+    NoiseProfile {
+        metrics: scenarios
+            .map(|(name, record)| {
+                let metrics = record.metrics.keys();
+                (
+                    name.clone(),
+                    metrics.map(|one| (one.clone(), noise)).collect(),
+                )
+            })
+            .collect(),
     }
 }

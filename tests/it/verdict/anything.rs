@@ -6,7 +6,7 @@ use kitt_action::{
     compare::{CompareOptions, compare},
     measure::Validity,
     results::{Origin, ResultSet, ScenarioRecord},
-    verdict::{Decision, GatePolicy, Limit, Verdict, decide},
+    verdict::{Decision, GatePolicy, LimitRule, Verdict, decide},
 };
 use proptest::prelude::*;
 
@@ -157,20 +157,21 @@ proptest! {
         let policy = GatePolicy {
             gate: true,
             run_cv: cv,
-            limits: vec![Limit { metric: "ttft_ms.p99".into(), scenario: None, max: Some(5.0), min: None }],
+            limits: vec![LimitRule { max: Some(5.0), ..LimitRule::of("ttft_ms.*".parse().unwrap()) }],
             ..GatePolicy::default()
         };
-        let options = CompareOptions { run_cv: cv, seed: 3, bootstrap_draws: 30 };
+        let options = CompareOptions { run_cv: cv, seed: 3, bootstrap_draws: 30, ..CompareOptions::default() };
         let comparison = compare(baseline.as_ref(), &current, &options).unwrap();
         let decision = decide(&comparison, &current, baseline.as_ref(), &policy).unwrap();
         check_sense(&decision)?;
     }
 
-    /// Swapping the sides turns what is larger into what is smaller, by the same factor.
+    /// Swapping the sides turns what is larger into what is smaller, by the same factor. With more
+    /// than one look the two may stop at different ones.
     #[test]
     fn swapped_sides_mirror_the_change(
-        b in prop::collection::vec(1.0..100.0_f64, 2..5),
-        c in prop::collection::vec(1.0..100.0_f64, 2..5),
+        b in prop::collection::vec(1.0..100.0_f64, 1..4),
+        c in prop::collection::vec(1.0..100.0_f64, 1..4),
     ) {
         let (b, c) = (runs("tpot_ms.p50", &b), runs("tpot_ms.p50", &c));
         let there = judged(&b, &c, "tpot_ms.p50").change.estimate.unwrap();

@@ -3,7 +3,7 @@
 use kitt_action::{
     compare::{CompareOptions, compare},
     results::ResultSet,
-    verdict::{Gate, GatePolicy, Limit, OnUnsure, decide},
+    verdict::{Gate, GatePolicy, LimitRule, On, decide},
 };
 
 use super::{STEADY, decided, record, runs, set, times};
@@ -42,7 +42,7 @@ fn the_gate_is_off_until_somebody_asks() {
 fn only_strict_asks_for_proof() {
     let base = runs("tpot_ms.p50", &STEADY);
     let strict = GatePolicy {
-        on_unsure: OnUnsure::Fail,
+        on: On::STRICT,
         ..GatePolicy::default()
     };
     assert_eq!(gate_of(None, &base, GatePolicy::default()), Gate::Passed);
@@ -67,11 +67,10 @@ fn limits_hold_without_a_baseline_and_name_the_worst_scenario() {
         ("b", record(&[("ttft_ms.p99", 600.0)])),
     ]]);
     let policy = |metric: &str, scenario: Option<&str>, max| GatePolicy {
-        limits: vec![Limit {
-            metric: metric.into(),
-            scenario: scenario.map(str::to_owned),
+        limits: vec![LimitRule {
+            scenario: scenario.map(|name| name.parse().unwrap()),
             max: Some(max),
-            min: None,
+            ..LimitRule::of(metric.parse().unwrap())
         }],
         ..GatePolicy::default()
     };
@@ -100,11 +99,9 @@ fn limits_hold_without_a_baseline_and_name_the_worst_scenario() {
 fn a_smallest_value_is_a_limit_too() {
     let current = runs("output_tps", &[80.0]);
     let policy = GatePolicy {
-        limits: vec![Limit {
-            metric: "output_tps".into(),
-            scenario: None,
-            max: None,
+        limits: vec![LimitRule {
             min: Some(100.0),
+            ..LimitRule::of("output_tps".parse().unwrap())
         }],
         ..GatePolicy::default()
     };

@@ -2,7 +2,9 @@
 //! of the whole procedure on simulated runs, and no input that breaks it.
 
 mod anything;
+mod document;
 mod gate;
+mod items;
 mod kitt;
 mod obstacles;
 mod rates;
@@ -14,7 +16,9 @@ use std::collections::BTreeMap;
 use kitt_action::{
     compare::{CompareOptions, compare},
     measure::Validity,
-    results::{Fingerprint, Origin, ResultSet, RunRecord, RunStatus, ScenarioRecord},
+    results::{
+        Fingerprint, Origin, Pair, Pairs, ResultSet, RunRecord, RunStatus, ScenarioRecord, Side,
+    },
     verdict::{Decision, GatePolicy, Judged, decide},
 };
 
@@ -84,13 +88,42 @@ fn edit(mut side: ResultSet, change: impl Fn(&mut ScenarioRecord)) -> ResultSet 
     side
 }
 
-fn decided(baseline: Option<&ResultSet>, current: &ResultSet, policy: &GatePolicy) -> Decision {
-    let options = CompareOptions {
+/// The nth run of one side with the nth of the other, in the order B C C B.
+fn pairs(count: usize) -> Pairs {
+    let pair = |number: u32| Pair {
+        baseline: number,
+        current: number,
+        first: if number % 2 == 1 {
+            Side::Baseline
+        } else {
+            Side::Current
+        },
+        void: None,
+    };
+    let count = u32::try_from(count).unwrap();
+    Pairs {
+        pairs: (1..=count).map(pair).collect(),
+        ..Pairs::new(count)
+    }
+}
+
+/// Three runs a side and more are pairs of one job; fewer are one job against one.
+fn options(
+    baseline: Option<&ResultSet>,
+    current: &ResultSet,
+    policy: &GatePolicy,
+) -> CompareOptions {
+    let runs = baseline.map_or(0, |side| side.runs.len().min(current.runs.len()));
+    CompareOptions {
         run_cv: policy.run_cv,
         bootstrap_draws: 200,
+        pairs: (runs >= 3).then(|| pairs(runs)),
         ..CompareOptions::default()
-    };
-    let comparison = compare(baseline, current, &options).unwrap();
+    }
+}
+
+fn decided(baseline: Option<&ResultSet>, current: &ResultSet, policy: &GatePolicy) -> Decision {
+    let comparison = compare(baseline, current, &options(baseline, current, policy)).unwrap();
     decide(&comparison, current, baseline, policy).unwrap()
 }
 

@@ -4,7 +4,7 @@ use kitt_action::{
     compare::{CompareError, CompareOptions, Obstacle, compare},
     measure::Validity,
     results::{Origin, ResultSet, ScenarioRecord},
-    verdict::{Gate, GatePolicy, OnUnsure, Verdict},
+    verdict::{Gate, GatePolicy, On, Verdict},
 };
 
 use super::{STEADY, decided, edit, judged, record, runs, set, times};
@@ -35,7 +35,7 @@ fn other_lengths_stop_what_depends_on_length() {
     let metrics = [("output_tps", 10.0), ("ttft_ms.p50", 10.0)];
     let side = |tokens: f64| {
         let run = || vec![("s", record(&metrics))];
-        edit(set(vec![run(), run()]), |record| {
+        edit(set(vec![run(), run(), run()]), |record| {
             record.output_tokens_mean = Some(tokens);
         })
     };
@@ -155,7 +155,7 @@ fn when_nothing_can_gate_the_verdict_is_inconclusive() {
     let needs: Vec<_> = decision.metrics.iter().map(|judged| judged.needs).collect();
     assert_eq!(needs, [Some(20)]);
     let strict = GatePolicy {
-        on_unsure: OnUnsure::Fail,
+        on: On::STRICT,
         ..policy
     };
     let closed = decided(Some(&few), &few, &strict).gate;
