@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{clock, files, gate, measure, out, pairs, report, signal::Stop, tell};
+use super::{clock, files, measure, out, pairs, policy, report, signal::Stop, tell};
 use crate::{
     cli::{CiReportArgs, CiRunArgs},
     context::{self, EnvSnapshot, Inputs, StepFiles},
@@ -44,7 +44,7 @@ pub(super) async fn run(args: &CiRunArgs, env: &EnvSnapshot, stop: &Stop) -> Res
         out::table(&rows);
         return Ok(Exit::Success);
     }
-    gate::say_contexts(&inputs);
+    policy::say_contexts(&inputs);
     match measure_and_judge(&inputs, stop).await {
         Ok(exit) => Ok(exit),
         Err(error) => {
@@ -193,7 +193,7 @@ fn unresolved(env: &EnvSnapshot, error: &Error) {
 /// No results, unreadable results, or a comment that could not be posted.
 pub(super) async fn report(args: &CiReportArgs, env: &EnvSnapshot) -> Result<Exit, Error> {
     let inputs = context::resolve(&args.settings.0, env)?;
-    gate::say_contexts(&inputs);
+    policy::say_contexts(&inputs);
     report::existing(&inputs)?;
     let report = report::make(
         &inputs.results_dir,

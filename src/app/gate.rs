@@ -1,51 +1,16 @@
-//! `kitt gate`, and the policy as the gate of every command sees it.
+//! `kitt gate`: the policy held against results that exist already.
 
 use serde_json::json;
 
-use super::{out, report};
+use super::{out, policy, report};
 use crate::{
     cli::GateArgs,
-    compare::Comparison,
-    context::{self, EnvSnapshot, GatePolicy, Inputs},
+    context::{self, EnvSnapshot, Inputs},
     error::Error,
     exit::Exit,
     render,
-    results::{self, Limits},
     verdict::{self, Decision},
 };
-
-/// The policy for a comparison: names are known to be metrics, and the numbers that limits bring
-/// in from files are read.
-///
-/// # Errors
-/// A plain name that neither kitt nor the results know as a metric.
-pub(super) fn policy(inputs: &Inputs, comparison: &Comparison) -> Result<GatePolicy, Error> {
-    let mut policy = inputs.policy.clone();
-    policy.check_names(|| {
-        let names = comparison.changes.iter().map(|change| &change.metric.name);
-        names.map(String::as_str).collect()
-    })?;
-    for limit in &mut policy.limits {
-        if let (Some(file), Some(key)) = (&limit.file, &limit.path) {
-            let path = inputs.workspace.join(file);
-            let limits = Limits::default();
-            limit.read = Some(results::read_number(&path, key, &limits));
-        }
-    }
-    Ok(policy)
-}
-
-/// Says which contexts of the policy hold here, and why.
-pub(super) fn say_contexts(inputs: &Inputs) {
-    for context in &inputs.contexts {
-        let word = if context.applies {
-            "applies"
-        } else {
-            "does not apply"
-        };
-        tracing::info!("policy context {} {word}: {}", context.name, context.why);
-    }
-}
 
 /// Applies the policy to results that exist already.
 ///
@@ -57,7 +22,7 @@ pub(super) fn run(args: &GateArgs, env: &EnvSnapshot) -> Result<Exit, Error> {
     let mut inputs = context::resolve(&typed, env)?;
     // Who calls this asks for a gate.
     inputs.policy.gate = true;
-    say_contexts(&inputs);
+    policy::say_contexts(&inputs);
     report::existing(&inputs)?;
     let judgement = report::judge(&inputs.results_dir, inputs.baseline_dir.as_deref(), &inputs)?;
     let decision = &judgement.decision;

@@ -16,6 +16,7 @@ mod measure;
 mod out;
 mod pairs;
 mod past;
+mod policy;
 mod progress;
 mod rebuild;
 mod recorder;

@@ -5,9 +5,9 @@
 use std::path::Path;
 
 use super::{
-    clock, files, gate, out,
+    clock, files, out,
     past::{self, Past},
-    tell,
+    policy, tell,
 };
 use crate::{
     compare::{self, CompareOptions, Comparison},
@@ -158,7 +158,7 @@ fn judge_with(
     };
     let base = baseline.as_ref().ok();
     let comparison = compare::compare(base, &current, &options)?;
-    let policy = gate::policy(inputs, &comparison)?;
+    let policy = policy::of(inputs, &comparison)?;
     let decision = verdict::decide(&comparison, &current, base, &policy)?;
     Ok(Judgement {
         current,

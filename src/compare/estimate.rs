@@ -5,8 +5,9 @@
 
 use super::{
     Design, Estimate, Reference,
-    statistic::{deviation, mean},
+    statistic::{deviation, mean, summarise},
 };
+use crate::metric::Statistic;
 
 /// An exact metric must change by more than this share …
 const EXACT_RELATIVE: f64 = 0.01;
@@ -31,6 +32,14 @@ pub(super) fn logs(values: &[f64]) -> Option<Vec<f64>> {
         .iter()
         .map(|value| usable(value).then(|| value.ln()))
         .collect()
+}
+
+/// The natural logarithm of the statistic of a run's requests: the unit everything is compared
+/// in. `None` where it has none: no value, or one that is zero, negative, not finite or beyond all
+/// measure.
+pub fn log_summary(values: &[f64], statistic: Statistic) -> Option<f64> {
+    let value = summarise(&mut values.to_vec(), statistic)?;
+    logs(&[value])?.first().copied()
 }
 
 /// Whether this metric is a deterministic quantity.

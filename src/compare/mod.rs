@@ -35,7 +35,7 @@ pub use calibration::Shift;
 pub use change_points::{ChangePoint, change_points, level_shifts};
 pub use changes::{CompareOptions, FEWEST_PAIRS, compare, level};
 pub use config_diff::config_diff;
-pub use estimate::exact_tolerance;
+pub use estimate::{exact_tolerance, log_summary};
 pub use history::{FEWEST_JOBS, History, JobName, LevelShift, PastJob, PastJobs, history};
 pub use items::ItemChanges;
 pub use multiplicity::{benjamini_hochberg, holm, holm_levels};
@@ -45,7 +45,6 @@ pub use paired::PairedLogs;
 pub use proportion::{Counts, difference_limits, is_of_requests};
 pub use quantiles::{normal_quantile, t_quantile, t_upper_tail};
 pub use single::{run_cv, single};
-pub use statistic::log_summary;
 pub use sum_up::{stand_in, sum_up};
 
 /// Everything two result sets differ in.

@@ -17,14 +17,6 @@ pub(super) fn summarise(values: &mut [f64], statistic: Statistic) -> Option<f64>
     }
 }
 
-/// The natural logarithm of the statistic of a run's requests: the unit everything is compared
-/// in. `None` where it has none: no value, or one that is zero, negative, not finite or beyond all
-/// measure.
-pub fn log_summary(values: &[f64], statistic: Statistic) -> Option<f64> {
-    let value = summarise(&mut values.to_vec(), statistic)?;
-    super::estimate::logs(&[value])?.first().copied()
-}
-
 /// Arithmetic mean; `None` for an empty sample.
 pub(super) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
