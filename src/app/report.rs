@@ -42,9 +42,7 @@ impl Report {
             past::learn(inputs, conditions, &self.comparison.changes, dir);
         }
     }
-}
 
-impl Report {
     /// Whether the verdict says something about the engine.
     pub(super) const fn is_settled(&self) -> bool {
         !matches!(

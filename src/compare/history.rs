@@ -17,7 +17,7 @@ use super::{
     Design, Estimate, Reference,
     change_points::level_shifts,
     estimate,
-    statistic::{deviation, mean},
+    statistic::{believed, deviation, mean},
 };
 use crate::results::Job;
 
@@ -249,8 +249,6 @@ impl PastJob {
 
 /// Fewest comparable past jobs that tell how jobs vary.
 pub const FEWEST_JOBS: usize = 8;
-/// Smallest standard deviation from job to job that is believed; see the pairs' floor.
-const DEVIATION_FLOOR: f64 = 0.001;
 
 /// The estimate; `None` with fewer than [`FEWEST_JOBS`] past jobs or without a current run.
 pub fn history(past: &[f64], current: &[f64]) -> Option<Estimate> {
@@ -258,7 +256,7 @@ pub fn history(past: &[f64], current: &[f64]) -> Option<Estimate> {
         return None;
     }
     let jobs = past.len() as f64;
-    let spread = deviation(past)?.max(DEVIATION_FLOOR);
+    let spread = believed(past)?;
     Some(Estimate {
         log_ratio: mean(current)? - mean(past)?,
         standard_error: spread * (1.0 + 1.0 / jobs).sqrt(),

@@ -14,7 +14,7 @@
 use super::{
     Design, Estimate, Reference,
     noise::Noise,
-    statistic::{deviation, mean},
+    statistic::{believed, deviation, mean},
 };
 
 /// The pairs of one metric.
@@ -25,11 +25,6 @@ pub struct PairedLogs {
     /// What was known of their scatter before this job.
     pub prior: Option<Noise>,
 }
-
-/// Smallest standard deviation of a pair's log-ratio that is believed. Three pairs may agree to
-/// the last digit because values were rounded when written; a tenth of a per cent is below the
-/// quietest run-to-run variation on record (0.5 %, §2).
-const DEVIATION_FLOOR: f64 = 0.001;
 
 impl PairedLogs {
     /// Number of pairs.
@@ -45,7 +40,7 @@ impl PairedLogs {
     /// The estimate after the first `n` pairs; `None` with fewer than two, or fewer than `n`.
     pub fn first(&self, n: usize) -> Option<Estimate> {
         let logs = self.log_ratios.get(..n)?;
-        let seen = deviation(logs)?.max(DEVIATION_FLOOR).powi(2);
+        let seen = believed(logs)?.powi(2);
         let freedom = (n - 1) as f64;
         let prior = self.prior.and_then(Noise::usable);
         let (nu0, s0) = prior.map_or((0.0, 0.0), |prior| (prior.prior_df(), prior.log_sd_pair));

@@ -32,6 +32,16 @@ pub(super) fn deviation(values: &[f64]) -> Option<f64> {
     Some((squares / (values.len() - 1) as f64).sqrt())
 }
 
+/// Smallest standard deviation of log summaries that is believed. A few may agree to the last
+/// digit because values were rounded when written; a tenth of a per cent is below the quietest
+/// run-to-run variation on record (0.5 %, `research/regression-statistics.md` §2).
+const DEVIATION_FLOOR: f64 = 0.001;
+
+/// The standard deviation of logarithms, as far as a small one is believed.
+pub(super) fn believed(logs: &[f64]) -> Option<f64> {
+    Some(deviation(logs)?.max(DEVIATION_FLOOR))
+}
+
 fn percentile(values: &mut [f64], percent: usize) -> Option<f64> {
     let position = values.len().checked_sub(1)? * percent;
     let (below, fraction) = (position / 100, (position % 100) as f64 / 100.0);
