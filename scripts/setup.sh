@@ -70,6 +70,7 @@ if [ -d "$tools" ]; then
   cp -f "$tools"/composite/*.mjs "$runner/"
   chmod u+w "$runner"/*.mjs
   say "GitHub's API description: $(scripts/github-spec.sh)"
+  say "the judge of our requests: $(scripts/prism.sh)"
 else
   say "$tools is missing: the tests that need the action runner or a GitHub are skipped"
 fi

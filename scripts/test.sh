@@ -30,8 +30,6 @@ step "clippy"
 cargo clippy --locked --workspace --all-targets -- -D warnings
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
-step "workflows and scripts"
-scripts/lint-actions.sh
 if command -v cargo-deny >/dev/null 2>&1; then
   step "dependencies"
   # Advisories need the network; CI on GitHub checks them.
@@ -43,6 +41,8 @@ cargo build --locked
 target=$(cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 export KITT_TEST_BINARY=${KITT_TEST_BINARY:-$target/debug/kitt}
 
+step "workflows and scripts"
+scripts/lint-actions.sh
 step "the action"
 node --test tests/action/*.test.mjs
 

@@ -24,6 +24,16 @@ pub enum Error {
     /// What was asked for makes no sense.
     #[error(transparent)]
     Context(#[from] ContextError),
+    /// What was asked for is not done here.
+    #[error("{reason}")]
+    Refused {
+        /// What happened, in a few words.
+        title: &'static str,
+        /// Why, as a sentence fragment.
+        reason: String,
+        /// What a person does next.
+        remedy: String,
+    },
     /// No plan can be made of it.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -95,6 +105,9 @@ pub enum Error {
     /// Nobody can be told.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// There is no baseline, or it is not stored.
+    #[error("{0}")]
+    Baseline(String),
     /// A file of the report cannot be written.
     #[error("cannot write {path}")]
     Write {
@@ -115,6 +128,30 @@ pub enum Error {
         free: u64,
         /// Bytes that must be.
         least: u64,
+    },
+    /// `kitt init` has nobody to ask.
+    #[error("give {flags}: there is no terminal to ask on")]
+    Unanswered {
+        /// The flags that are needed, joined.
+        flags: String,
+    },
+    /// An answer to `kitt init` that cannot be used.
+    #[error("--{flag}: `{text}`: {why}")]
+    Answer {
+        /// The flag.
+        flag: &'static str,
+        /// The answer, shortened.
+        text: String,
+        /// What is wrong and what to write.
+        why: String,
+    },
+    /// Files of somebody else stand where `kitt init` would write.
+    #[error(
+        "{files} would change: look at them first (--dry-run), then give --force; nothing was written"
+    )]
+    Exists {
+        /// The files, joined.
+        files: String,
     },
     /// The program could not start its own machinery.
     #[error("cannot start the asynchronous runtime")]
@@ -149,9 +186,13 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Context(_)
+            | Self::Refused { .. }
             | Self::Plan(_)
             | Self::Dialect(_)
             | Self::Rebuild(_)
+            | Self::Unanswered { .. }
+            | Self::Answer { .. }
+            | Self::Exists { .. }
             | Self::Document { .. } => Exit::Usage,
             Self::Workload(error) => workload(error),
             Self::Serve(error) => serve(error),
@@ -169,6 +210,7 @@ impl Error {
             Self::Load(_) | Self::Warmup { .. } | Self::Side { .. } => Exit::Engine,
             Self::Gpu(_) => Exit::Invalid,
             Self::Sim(_)
+            | Self::Baseline(_)
             | Self::Measure(_)
             | Self::NoSuccess { .. }
             | Self::Results(_)

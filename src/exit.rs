@@ -52,6 +52,25 @@ impl Exit {
         self as u8
     }
 
+    /// How bad an end is among those of several jobs, from 0: the code of the worst stands for all.
+    /// What the gate says of what was measured comes before a job that measured nothing, and a
+    /// lack of proof after it.
+    pub const fn severity(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::NotProven => 1,
+            Self::Failure
+            | Self::Usage
+            | Self::Host
+            | Self::Invalid
+            | Self::Engine
+            | Self::Interrupted
+            | Self::Terminated => 2,
+            Self::Regression => 3,
+            Self::LimitBroken => 4,
+        }
+    }
+
     /// What it means, for README and `--help`.
     pub const fn meaning(self) -> &'static str {
         match self {

@@ -108,6 +108,18 @@ name!(
     /// letters, digits, `_`, `-`, `.`, at most 100 characters.
     ReportKey, check_key
 );
+name!(
+    /// One job's section in a comment that several jobs share, such as `h100 · fp8`: at most 120
+    /// characters, none hidden, not empty.
+    Section, check_section
+);
+
+impl Default for ReportKey {
+    /// The key of a report that was not given one.
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
 
 fn check_model(text: &str) -> Result<(), NameError> {
     let wrong = |why| Err(NameError::new(text, "a model", why));
@@ -311,6 +323,19 @@ fn check_scenario(text: &str) -> Result<(), NameError> {
 
 fn check_key(text: &str) -> Result<(), NameError> {
     check_word(text, "a report key", b"")
+}
+
+fn check_section(text: &str) -> Result<(), NameError> {
+    let wrong = |why| Err(NameError::new(text, "a section's name", why));
+    if text.trim().is_empty() {
+        wrong("it is empty")
+    } else if text.chars().count() > 120 {
+        wrong("it is longer than 120 characters")
+    } else if text.chars().any(is_hidden) {
+        wrong("it holds a control character")
+    } else {
+        Ok(())
+    }
 }
 
 /// A pull request's number.

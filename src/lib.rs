@@ -6,14 +6,14 @@
 //!
 //! ```text
 //! engine → context → plan → workload → serve → load → telemetry → measure
-//!        → results → store → compare → verdict → render → publish
+//!        → results → github → store → compare → verdict → render → publish
 //! ```
 //!
 //! `engine`, `plan`, `measure`, `compare`, `verdict` and `render` are pure: values in, values
 //! out, the seed passed in. Input and output live in `context` (environment, event, config
 //! file), `workload` (tokenizers, datasets), `serve` (Docker), `sim` (the simulated engine),
-//! `load` (sockets), `telemetry` (GPU), `results` and `store` (files) and `publish` (GitHub,
-//! step files, stdout).
+//! `load` (sockets), `telemetry` (GPU), `results` and `store` (files), `github` (its API, for `store`
+//! and `publish`) and `publish` (comment, step files, stdout).
 
 // Leaves: every stage may use them.
 pub mod endpoint;
@@ -29,6 +29,7 @@ pub mod cli;
 pub mod compare;
 pub mod context;
 pub mod engine;
+pub mod github;
 pub mod load;
 pub mod measure;
 pub mod plan;

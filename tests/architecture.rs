@@ -26,7 +26,7 @@ const LEAVES: [&str; 7] = [
 ];
 
 /// The flow. A stage may use itself, the leaves and what stands before it.
-const FLOW: [&str; 20] = [
+const FLOW: [&str; 21] = [
     "exit",
     "engine",
     "cli",
@@ -39,6 +39,7 @@ const FLOW: [&str; 20] = [
     "telemetry",
     "measure",
     "results",
+    "github",
     "store",
     "compare",
     "verdict",

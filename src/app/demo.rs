@@ -17,6 +17,7 @@ use crate::{
     exit::Exit,
     ids::ModelRef,
     plan::{self, Scenario, Test, Warmup},
+    publish::CheckState,
     results::{BASELINE_DIR, Side},
 };
 
@@ -52,8 +53,8 @@ pub(super) async fn run(args: &DemoArgs, env: &EnvSnapshot, stop: &Stop) -> Resu
         "kitt demo --slowdown={} --seed={}",
         args.slowdown, args.seed
     );
-    let report = report::make(dir, None, &inputs, Some(reproduce))?;
-    report::conclude(&report, &inputs.publish, dir, false).await
+    let report = report::make(dir, None, &inputs, Some(reproduce), Vec::new())?;
+    report::conclude(&report, &inputs, dir, false, CheckState::None).await
 }
 
 /// Makes the directory anew. Only what is a demo's own is removed.

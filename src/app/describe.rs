@@ -20,7 +20,13 @@ use crate::{
 
 /// Removes the reports and the log of an earlier run: they would speak of other results.
 pub(super) fn forget_reports(dir: &Path) -> Result<(), Error> {
-    let of_results = ["comparison.json", "comment.md", "report.html", "engine.log"];
+    let of_results = [
+        "comparison.json",
+        "comment.md",
+        "report.html",
+        "badge.json",
+        "engine.log",
+    ];
     for name in of_results.into_iter().chain([results::PAIRS_FILE]) {
         let path = dir.join(name);
         match std::fs::remove_file(&path) {
@@ -107,7 +113,7 @@ pub(super) fn point_result(point: Point, measurement: &Measurement) -> PointResu
 pub(super) fn provenance(plan: &Plan, trigger: &Trigger, telemetry: Option<String>) -> Provenance {
     Provenance {
         kitt_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        commit: trigger.head.as_ref().map(ToString::to_string),
+        commit: trigger.commit().map(ToString::to_string),
         git_ref: trigger.git_ref.clone(),
         event: trigger.event.clone(),
         run_url: trigger.run_url.clone(),

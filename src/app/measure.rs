@@ -139,6 +139,7 @@ impl<'a> Start<'a> {
             dir: self.dir,
             model,
             trigger: self.trigger,
+            section: inputs.publish.section.as_ref(),
             machine: &inputs.measure.machine,
             auto_pull: inputs.measure.auto_pull,
             request_timeout: inputs.measure.request_timeout,

@@ -1,23 +1,32 @@
 //! Resolves names in the registries and orders the stages. No stage knows another's place.
 
+mod accept;
+mod baseline;
 pub mod calibrate;
+mod check;
 mod ci;
 mod clock;
 mod demo;
 mod describe;
 mod doctor;
+mod earlier;
 mod engines;
 mod files;
 mod fingerprint;
+mod forks;
 mod gate;
 mod gpus;
+mod init;
+mod learn;
 mod log;
 mod measure;
+mod merged;
 mod out;
 mod pairs;
 mod past;
 mod policy;
 mod progress;
+mod publish_fork;
 mod rebuild;
 mod recorder;
 mod report;
@@ -92,11 +101,14 @@ async fn dispatch(cli: &Cli, env: &EnvSnapshot) -> Result<Exit, Error> {
 
 async fn command(cli: &Cli, env: &EnvSnapshot, stop: &Stop) -> Result<Exit, Error> {
     match &cli.command {
+        Command::Init(args) => Box::pin(init::run(args, env)).await,
         Command::Run(args) => Box::pin(measure::run(args, env, stop)).await,
         Command::Ci(CiCommand::Run(args)) => Box::pin(ci::run(args, env, stop)).await,
         Command::Ci(CiCommand::Report(args)) => Box::pin(ci::report(args, env)).await,
+        Command::Ci(CiCommand::Publish(args)) => Box::pin(publish_fork::run(args, env, stop)).await,
         Command::Compare(args) => small::compare(args),
         Command::Gate(args) => gate::run(args, env),
+        Command::Baseline(command) => Box::pin(baseline::run(command, env)).await,
         Command::Demo(args) => Box::pin(demo::run(args, env, stop)).await,
         Command::Sim(args) => small::simulate(args, stop).await,
         Command::Calibrate(CalibrateCommand::Client(args)) => {

@@ -1,21 +1,22 @@
 //! Results to a decision to documents, and the documents to people.
 //!
-//! Order, always: files → outputs → summary → annotations → comment → exit code.
+//! Order, always: files first, the exit code last, and `publish::PUBLISHERS` between.
 
 use std::path::Path;
 
 use super::{
+    baseline::Kept,
     clock, files, out,
     past::{self, Past},
     policy, tell,
 };
 use crate::{
     compare::{self, CompareOptions, Comparison},
-    context::{Inputs, Publish},
+    context::Inputs,
     error::Error,
     exit::Exit,
-    publish::Outputs,
-    render::{self, Documents, NoBaseline, ReportContext, ReportInput},
+    publish::{self, Annotation, Audience, CheckState, Conclusion, Message, Outputs, Remote},
+    render::{self, Documents, NoBaseline, Push, ReportContext, ReportInput},
     results::{self, Fingerprint, Limits, Pairs, ResultSet},
     store::{self, StoreError},
     verdict::{self, Decision, Gate, Verdict},
@@ -31,6 +32,10 @@ pub(super) struct Report {
     pub(super) documents: Documents,
     /// Where the baseline came from, if there is one.
     pub(super) baseline_ref: Option<String>,
+    /// Name of the rule that found it, where it was looked for.
+    baseline_rule: Option<&'static str>,
+    /// What becomes the new baseline, if this run does.
+    pub(super) kept: Option<Kept>,
     /// The conditions it was measured under.
     conditions: Option<Fingerprint>,
 }
@@ -57,9 +62,10 @@ pub(super) type BaselineSide = Result<ResultSet, String>;
 
 /// Reads the baseline. A directory that does not exist or holds nothing is "no baseline"; one
 /// that holds something unreadable is an error, since a gate must not open on a broken file.
-pub(super) fn stored_baseline(dir: Option<&Path>) -> Result<BaselineSide, Error> {
+pub(super) fn stored_baseline(inputs: &Inputs, dir: Option<&Path>) -> Result<BaselineSide, Error> {
     let Some(dir) = dir else {
-        return Ok(Err("none was given".to_owned()));
+        let searched = inputs.against.discovered.none.clone();
+        return Ok(Err(searched.unwrap_or_else(|| "none was given".to_owned())));
     };
     match store::load(dir) {
         Ok(results) => Ok(Ok(results)),
@@ -71,14 +77,20 @@ pub(super) fn stored_baseline(dir: Option<&Path>) -> Result<BaselineSide, Error>
 }
 
 /// The stored baseline, or the newest comparable job of the history in its place.
-fn baseline(dir: Option<&Path>, past: &Past, current: &ResultSet) -> Result<BaselineSide, Error> {
-    let none = match stored_baseline(dir)? {
+fn baseline(
+    dir: Option<&Path>,
+    past: &Past,
+    current: &ResultSet,
+    inputs: &Inputs,
+) -> Result<BaselineSide, Error> {
+    let none = match stored_baseline(inputs, dir)? {
         Ok(stored) => return Ok(Ok(stored)),
         Err(none) => none,
     };
     let newest = past.baseline(current)?;
     // Where nobody named a baseline, the history is what there should be one in.
-    Ok(newest.map_err(|why| if dir.is_some() { none } else { why }))
+    let history = inputs.against.history.is_some() && dir.is_none();
+    Ok(newest.map_err(|why| if history { why } else { none }))
 }
 
 /// Results compared and judged.
@@ -123,17 +135,42 @@ pub(super) fn judge(
 }
 
 /// What was measured: the current side, and the other one where both were measured in pairs.
-struct Sides {
+pub(super) struct Sides {
     current: ResultSet,
     paired: Option<(Pairs, ResultSet)>,
+    /// Whether nobody here measured it: it is compared, and nothing is learned from it.
+    foreign: bool,
 }
 
 fn sides(dir: &Path) -> Result<Sides, Error> {
     Ok(Sides {
         current: store::load(dir)?,
         paired: store::load_pairs(dir)?,
+        foreign: false,
     })
 }
+
+/// Results of somebody whom nobody trusts, in the file itself: without a baseline side of theirs,
+/// and below narrower limits.
+///
+/// # Errors
+/// They cannot be read, or hold what results cannot.
+pub(super) fn foreign_sides(metrics: &Path) -> Result<Sides, Error> {
+    Ok(Sides {
+        current: results::read(metrics, &FOREIGN)?,
+        paired: None,
+        foreign: true,
+    })
+}
+
+/// What a stranger's results may cost: a tenth of what our own may.
+const FOREIGN: Limits = Limits {
+    file_bytes: 16 << 20,
+    depth: 32,
+    string_bytes: 64 << 10,
+    entries: 500_000,
+    unpacked_bytes: 512 << 20,
+};
 
 fn judge_with(
     sides: Sides,
@@ -141,10 +178,12 @@ fn judge_with(
     baseline_dir: Option<&Path>,
     inputs: &Inputs,
 ) -> Result<Judgement, Error> {
-    let Sides { current, paired } = sides;
+    let Sides {
+        current, paired, ..
+    } = sides;
     let (pairs, baseline) = match paired {
         Some((pairs, side)) => (Some(pairs), Ok(side)),
-        None => (None, baseline(baseline_dir, past, &current)?),
+        None => (None, baseline(baseline_dir, past, &current, inputs)?),
     };
     let options = CompareOptions {
         run_cv: inputs.policy.run_cv,
@@ -176,8 +215,28 @@ pub(super) fn make(
     baseline_dir: Option<&Path>,
     inputs: &Inputs,
     reproduce: Option<String>,
+    earlier: Vec<Push>,
 ) -> Result<Report, Error> {
-    let sides = sides(current_dir)?;
+    let context = ReportContext {
+        results: Some(current_dir.display().to_string()),
+        reproduce,
+        earlier,
+        ..context(inputs)
+    };
+    make_of(sides(current_dir)?, baseline_dir, inputs, context)
+}
+
+/// As [`make`], for results that were read already.
+///
+/// # Errors
+/// One of the later stages fails.
+pub(super) fn make_of(
+    sides: Sides,
+    baseline_dir: Option<&Path>,
+    inputs: &Inputs,
+    context: ReportContext,
+) -> Result<Report, Error> {
+    let foreign = sides.foreign;
     let pairs = sides.paired.as_ref().map(|(pairs, _)| pairs);
     let past = Past::read(inputs, &sides.current, pairs)?;
     past.tell();
@@ -193,18 +252,20 @@ pub(super) fn make(
         tracing::info!("no baseline: {reason}");
     }
     past::tell_used(&decision.metrics);
-    decision.shifts = past.shifts(&decision.metrics);
-    past.write(&current.path.with_file_name(""));
+    if !foreign {
+        decision.shifts = past.shifts(&decision.metrics);
+        past.write(&current.path.with_file_name(""));
+    }
     let base = baseline.as_ref().ok();
     let baseline_ref = base.map(baseline_name);
     let context = ReportContext {
         config_diff: base
             .map(|base| config_diff(base, &current))
             .unwrap_or_default(),
-        results: Some(current_dir.display().to_string()),
-        base: baseline_ref.clone(),
-        reproduce,
-        ..context(inputs)
+        base: baseline_ref
+            .as_deref()
+            .map(|name| with_rule(name, inputs, pairs.is_some())),
+        ..context
     };
     let documents = render::render(&ReportInput {
         decision: &decision,
@@ -219,6 +280,8 @@ pub(super) fn make(
         comparison,
         documents,
         baseline_ref,
+        baseline_rule: inputs.against.discovered.rule,
+        kept: None,
         conditions: current.fingerprint,
     })
 }
@@ -232,8 +295,28 @@ pub(super) fn context(inputs: &Inputs) -> ReportContext {
         run_url: trigger.run_url.clone(),
         updated: clock::now_to_the_second(),
         attempt: trigger.attempt,
+        run: run_number(trigger.run_id.as_deref()),
+        section: inputs.publish.section.clone(),
         ..ReportContext::default()
     }
+}
+
+/// The baseline's name, with the rule that found it. Seven digits of a commit name it well.
+fn with_rule(name: &str, inputs: &Inputs, in_pairs: bool) -> String {
+    match inputs.against.discovered.words {
+        // The baseline side of pairs was measured here.
+        Some(words) if !in_pairs => {
+            let short: String = name.chars().take(7).collect();
+            let name = if name.len() == 40 { &short } else { name };
+            format!("{name} ({words})")
+        }
+        _ => name.to_owned(),
+    }
+}
+
+/// GitHub's number in `42-1-job`.
+fn run_number(id: Option<&str>) -> Option<u64> {
+    id?.split('-').next()?.parse().ok()
 }
 
 /// The baseline's commit, else when it was measured, else where it was found.
@@ -264,24 +347,25 @@ fn config_diff(baseline: &ResultSet, current: &ResultSet) -> String {
 ///
 /// # Errors
 /// A file cannot be written.
-fn write_files(report: &Report, dir: &Path) -> Result<(), Error> {
+pub(super) fn write_files(report: &Report, dir: &Path) -> Result<(), Error> {
     let comparison = verdict::comparison_json(&report.decision, &report.comparison);
     let json = serde_json::to_string_pretty(&comparison).unwrap_or_default();
     files::write(&dir.join("comparison.json"), &json)?;
     write_documents(&report.documents, dir)
 }
 
-/// Writes comment and report.
+/// Writes comment, badge and report.
 ///
 /// # Errors
 /// A file cannot be written.
 pub(super) fn write_documents(documents: &Documents, dir: &Path) -> Result<(), Error> {
     files::write(&dir.join("comment.md"), &documents.comment)?;
+    files::write(&dir.join("badge.json"), &documents.badge)?;
     files::write(&dir.join("report.html"), &documents.report_html)
 }
 
 /// The step outputs of a report.
-pub(super) fn outputs(report: &Report, dir: &Path) -> Outputs {
+pub(super) fn outputs(report: &Report, dir: &Path, exit: Exit) -> Outputs {
     let decision = &report.decision;
     let count = |verdict: Verdict| {
         decision
@@ -301,10 +385,17 @@ pub(super) fn outputs(report: &Report, dir: &Path) -> Outputs {
         inconclusive: count(Verdict::Inconclusive),
         results_path: dir.display().to_string(),
         report_path: dir.join("report.html").display().to_string(),
-        comment_url: None,
         baseline_ref: report.baseline_ref.clone(),
+        baseline_rule: report.baseline_rule,
+        store_baseline: report.kept.is_some(),
+        baseline_artifact: report.kept.as_ref().map(|kept| kept.artifact.clone()),
+        baseline_files: report.kept.as_ref().map(|kept| kept.files.clone()),
         metrics_json: dir.join("metrics.json").display().to_string(),
+        metrics: Some(publish::metrics::of(decision)),
+        regressed_metrics: Some(publish::metrics::regressed(decision)),
+        exit_code: Some(exit.code()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Outputs::default()
     }
 }
 
@@ -318,39 +409,63 @@ pub(super) fn gate_exit(gate: &Gate) -> Exit {
     }
 }
 
-/// The end of every run with a verdict: files, outputs, summary, annotation, comment, and the
-/// exit code the gate asks for. `invalid`: a measurement cannot be trusted, which neither blocks
-/// nor clears a pull request, so that a gate that would have opened ends with a code of its own.
+/// The end of every run with a verdict: files, then everybody is told, and the exit code the gate
+/// asks for. `invalid`: a measurement cannot be trusted, which neither blocks nor clears a pull
+/// request, so that a gate that would have opened ends with a code of its own.
 ///
 /// # Errors
 /// A file cannot be written.
 pub(super) async fn conclude(
     report: &Report,
-    publish: &Publish,
+    inputs: &Inputs,
     dir: &Path,
     invalid: bool,
+    check: CheckState,
 ) -> Result<Exit, Error> {
     write_files(report, dir)?;
-    let mut outputs = outputs(report, dir);
-    outputs.passed &= !invalid;
-    tell::tell(
-        publish,
-        &outputs,
-        &report.documents,
-        &tell::Annotation::of(&report.decision),
-    )
-    .await;
-    out::verdict(&report.decision, &report.comparison, dir);
     let gate = &report.decision.gate;
-    Ok(if invalid && *gate == Gate::Passed {
+    let exit = if invalid && *gate == Gate::Passed {
         Exit::Invalid
     } else {
         gate_exit(gate)
-    })
+    };
+    let mut outputs = outputs(report, dir, exit);
+    outputs.passed &= !invalid;
+    let conclusion = Conclusion::of(&report.decision, invalid);
+    // What it came to was logged.
+    drop(announce(report, inputs, &outputs, conclusion, check).await);
+    out::verdict(&report.decision, &report.comparison, dir);
+    Ok(exit)
+}
+
+/// Tells everybody of a report.
+pub(super) async fn announce(
+    report: &Report,
+    inputs: &Inputs,
+    outputs: &Outputs,
+    conclusion: Conclusion,
+    check: CheckState,
+) -> tell::Commented {
+    let audience = Audience {
+        files: &inputs.publish.files,
+        remote: Some(Remote {
+            publish: &inputs.publish,
+            trigger: &inputs.trigger,
+            check,
+        }),
+    };
+    let message = Message {
+        outputs,
+        documents: &report.documents,
+        annotation: &Annotation::of(&report.decision),
+        conclusion,
+        decision: Some(&report.decision),
+    };
+    tell::tell(audience, message).await
 }
 
 /// Outputs of a run that came to no verdict.
-pub(super) fn error_outputs(dir: &Path) -> Outputs {
+pub(super) fn error_outputs(dir: &Path, exit: Exit) -> Outputs {
     let there = |path: &Path| {
         if path.exists() {
             path.display().to_string()
@@ -360,16 +475,12 @@ pub(super) fn error_outputs(dir: &Path) -> Outputs {
     };
     Outputs {
         verdict: "error".to_owned(),
-        passed: false,
         gate: "error".to_owned(),
-        regressions: 0,
-        improvements: 0,
-        inconclusive: 0,
         results_path: there(dir),
         report_path: there(&dir.join("report.html")),
-        comment_url: None,
-        baseline_ref: None,
         metrics_json: there(&dir.join("metrics.json")),
+        exit_code: Some(exit.code()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Outputs::default()
     }
 }

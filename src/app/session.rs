@@ -25,7 +25,7 @@ use crate::{
     context::{Machine, Trigger},
     engine::{self, ApiTraits},
     error::Error,
-    ids::ModelRef,
+    ids::{ModelRef, Section},
     load,
     measure::{self, Dialect, KittPoint, Measurement},
     plan::{Plan, Scenario, Search, TokenizerSource},
@@ -50,6 +50,8 @@ pub(super) struct SessionOptions<'a> {
     pub(super) model: &'a ModelRef,
     /// What is known about commit and run.
     pub(super) trigger: &'a Trigger,
+    /// The job's section of a comment that several jobs share.
+    pub(super) section: Option<&'a Section>,
     /// Docker, GPUs and their watchers.
     pub(super) machine: &'a Machine,
     /// May pull images.
@@ -140,7 +142,10 @@ impl Session {
         let driver = describe::driver(&gpus);
         let mut host = HostFacts::read(gpus);
         host.surroundings = fingerprint::without_docker(options.machine);
-        let provenance = describe::provenance(&plan, options.trigger, telemetry);
+        let provenance = Provenance {
+            section: options.section.cloned(),
+            ..describe::provenance(&plan, options.trigger, telemetry)
+        };
         let mut fingerprint = describe::fingerprint(&host, &plan, options.model, &options.files);
         fingerprint.set_prices(options.machine.prices.described());
         let header = RunHeader {

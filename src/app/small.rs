@@ -2,15 +2,17 @@
 
 use std::{io::Read, net::SocketAddr, path::Path};
 
-use super::{out, signal::Stop};
+use super::{check, out, signal::Stop};
 use crate::{
     cli::{AboutCommand, CleanupArgs, CompareArgs, SETTINGS, SimArgs},
     compare::{self, CompareOptions},
-    context::{self, ConfigFile, EnvSnapshot, GatePolicy},
+    context::{self, ConfigFile, EnvSnapshot, GatePolicy, Inputs},
     engine::SimSpec,
     error::Error,
     exit::Exit,
+    github::{OPERATIONS, tables},
     plan::PlanError,
+    publish::{OUTPUTS, Output},
     serve::{self, GuardReport, Sweep},
     sim, store, verdict,
 };
@@ -43,11 +45,23 @@ pub(super) async fn simulate(args: &SimArgs, stop: &Stop) -> Result<Exit, Error>
 /// Docker answers, but a leftover cannot be removed.
 pub(super) async fn cleanup(args: &CleanupArgs, env: &EnvSnapshot) -> Result<Exit, Error> {
     let inputs = context::resolve(&crate::cli::Typed::new(), env)?;
-    let machine = inputs.measure.machine;
+    // The GPU comes first, and a GitHub that does not answer spoils nothing of that.
+    let swept = sweep(args, &inputs).await;
+    if let Err(error) = check::end(&inputs).await {
+        tracing::warn!("the check run stays in progress: {}", error.chain());
+    }
+    swept.map(|()| Exit::Success)
+}
+
+async fn sweep(args: &CleanupArgs, inputs: &Inputs) -> Result<(), Error> {
+    let machine = &inputs.measure.machine;
     let cleaned = serve::cleanup(&Sweep {
-        docker: machine.docker,
-        lock_dir: Some(machine.lock_dir),
-        run: args.run_id.clone().or(inputs.trigger.run_id),
+        docker: machine.docker.clone(),
+        lock_dir: Some(machine.lock_dir.clone()),
+        run: args
+            .run_id
+            .clone()
+            .or_else(|| inputs.trigger.run_id.clone()),
         // Legs of one job's matrix on one host share the id that the environment tells.
         even_living: args.run_id.is_some(),
     })
@@ -59,7 +73,7 @@ pub(super) async fn cleanup(args: &CleanupArgs, env: &EnvSnapshot) -> Result<Exi
         tracing::info!("removed {name}");
     }
     tracing::info!("{} leftovers removed", cleaned.removed.len());
-    Ok(Exit::Success)
+    Ok(())
 }
 
 /// What a guard did after its run was killed.
@@ -151,12 +165,26 @@ pub(super) fn about(command: &AboutCommand) -> Exit {
     let text = match command {
         AboutCommand::Settings => serde_json::to_string_pretty(SETTINGS).unwrap_or_default(),
         AboutCommand::ExitCodes => exit_codes(),
+        AboutCommand::Outputs => outputs(),
         AboutCommand::ConfigSchema => {
             serde_json::to_string_pretty(&schemars::schema_for!(ConfigFile)).unwrap_or_default()
         }
+        AboutCommand::Operations { json: true, .. } => {
+            serde_json::to_string_pretty(OPERATIONS).unwrap_or_default()
+        }
+        AboutCommand::Operations { routes: true, .. } => tables::routes(),
+        AboutCommand::Operations { .. } => tables::operations_table(),
+        AboutCommand::Permissions => tables::features_table(),
+        AboutCommand::MissingOnServer => tables::missing_table(),
     };
     out::text(&text);
     Exit::Success
+}
+
+fn outputs() -> String {
+    let row = |output: &Output| format!("| `{}` | {} |", output.name, output.help);
+    let rows: Vec<String> = OUTPUTS.iter().map(row).collect();
+    format!("| output | meaning |\n|---|---|\n{}", rows.join("\n"))
 }
 
 fn exit_codes() -> String {

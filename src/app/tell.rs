@@ -1,47 +1,103 @@
-//! Documents to everybody: outputs, summary, annotation, comment, in that order.
+//! Everybody is told, in the order of [`publish::PUBLISHERS`].
 
 use std::io::Write;
 
+use super::check;
 use crate::{
     context::{Inputs, Publish, StepFiles},
     error::Error,
-    publish::{self, GitHub, Outputs, PublishError, command},
-    render::Documents,
+    github::GitHubError,
+    publish::{self, Annotation, Audience, Message, PUBLISHERS, PublishError, Told, command},
     secret::Secret,
-    verdict::{self, Decision, Stage, Verdict},
 };
 
-/// Tells everybody: outputs, summary, annotations, comment. Everything is tried; what fails is
-/// logged, since a report that cannot be delivered in one place must not be lost in the others.
-pub(super) async fn tell(
-    publish: &Publish,
-    outputs: &Outputs,
-    documents: &Documents,
-    annotation: &Annotation,
-) {
-    step(&publish.files, outputs, documents, annotation);
-    let Some(url) = comment(publish, &documents.comment).await else {
-        return;
-    };
-    if let Some(path) = &publish.files.output {
-        note(publish::write_comment_url(path, &url));
+/// What became of the pull request's comment.
+pub(super) type Commented = Result<Told, PublishError>;
+
+/// Tells everybody. Everything is tried; what fails is logged and annotated, since a report that
+/// cannot be delivered in one place must not be lost in the others.
+pub(super) async fn tell(audience: Audience<'_>, message: Message<'_>) -> Commented {
+    let mut commented = Ok(Told::Nothing);
+    for publisher in PUBLISHERS {
+        let outcome = publisher.tell(audience, message).await;
+        match &outcome {
+            Ok(Told::At { output, url }) => keep(audience, output, url),
+            Ok(Told::Nothing | Told::Done) => {}
+            Err(PublishError::Closed(_)) => say_closed(),
+            Err(error @ PublishError::File { .. }) => log(error),
+            Err(error) => not_posted(audience, publisher.name(), error),
+        }
+        if publisher.name() == publish::CHECK
+            && matches!(outcome, Ok(Told::Done | Told::At { .. }))
+            && let Some(remote) = audience.remote
+        {
+            check::forget(remote.publish);
+        }
+        if publisher.name() == publish::COMMENT {
+            commented = outcome;
+        }
+    }
+    commented
+}
+
+/// Whether the comment stands, or could not be expected to: for `kitt ci report`, whose purpose it
+/// is. False when there was nowhere to post to.
+///
+/// # Errors
+/// It was not posted; that a token may only read is no error.
+pub(super) fn required(commented: Commented) -> Result<bool, Error> {
+    match commented {
+        Ok(told) => Ok(told != Told::Nothing),
+        Err(PublishError::GitHub(GitHubError::Forbidden { .. })) => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }
 
-/// Tells the runner alone: outputs, summary, annotation.
-pub(super) fn step(
-    files: &StepFiles,
-    outputs: &Outputs,
-    documents: &Documents,
-    annotation: &Annotation,
-) {
-    if let Some(path) = &files.output {
-        note(publish::write_outputs(path, outputs));
+/// An address that is known only after the outputs are out.
+fn keep(audience: Audience<'_>, output: &str, url: &str) {
+    tracing::info!("{output}: {url}");
+    if let Some(path) = &audience.files.output
+        && let Err(error) = publish::write_output(path, output, url)
+    {
+        log(&error);
     }
-    if let Some(path) = &files.summary {
-        note(publish::append_summary(path, &documents.summary));
+}
+
+/// Says in log and annotation that a publisher failed.
+pub(super) fn not_posted(audience: Audience<'_>, what: &str, error: &PublishError) {
+    let fork = audience.remote.is_some_and(|remote| remote.trigger.fork);
+    let why = if let PublishError::GitHub(error) = error {
+        error.told(fork)
+    } else {
+        error.to_string()
+    };
+    let mut text = format!("{what} was not posted; the job summary has the report: {why}");
+    if text.contains("authenticate via a GitHub App") {
+        text.push_str(
+            "; a personal access token cannot write check runs: give the workflow's own token, or that of an app",
+        );
     }
-    annotate(files, annotation);
+    tracing::warn!("{text}");
+    annotate(audience.files, &publish::title(audience), text);
+    let block = match (error, audience.remote) {
+        (PublishError::GitHub(error), Some(remote)) if !fork => error.permissions(remote.publish),
+        _ => None,
+    };
+    if let Some(block) = block {
+        tracing::warn!("what the job needs for all it is asked to do:\n{block}");
+    }
+}
+
+/// A warning that is no part of the verdict.
+pub(super) fn warn(publish: &Publish, text: String) {
+    let title = publish::report_name(&publish.key, publish.section.as_ref());
+    annotate(&publish.files, &title, text);
+}
+
+fn annotate(files: &StepFiles, title: &str, text: String) {
+    if Annotation::Warning(text).write(files, title).is_err() {
+        say_closed();
+    }
 }
 
 /// Asks the runner to hide the tokens wherever they might still turn up.
@@ -57,119 +113,20 @@ pub(super) fn hide(inputs: &Inputs) {
 /// Asks the runner to hide one text.
 pub(super) fn hide_one(secret: &Secret) {
     let mut out = std::io::stdout().lock();
-    warn_if_closed(&command::mask(&mut out, secret).and_then(|()| out.flush()));
-}
-
-/// The one annotation of a run.
-pub(super) enum Annotation {
-    /// Red.
-    Error(String),
-    /// Yellow.
-    Warning(String),
-    /// Blue.
-    Notice(String),
-    /// None: the policy only observes.
-    Silent,
-}
-
-impl Annotation {
-    /// The annotation of a decision.
-    pub(super) fn of(decision: &Decision) -> Self {
-        if let Some(why) = decision.gate.reason() {
-            return Self::Error(why.to_owned());
-        }
-        if decision.stage == Stage::Observe {
-            return Self::Silent;
-        }
-        // Nobody asked for a gate, so that nothing closed it.
-        let regressed = |judged: &&verdict::Judged| {
-            judged.stands == Stage::Block && judged.verdict == Verdict::Regressed
-        };
-        let worst = decision.metrics.iter().find(regressed);
-        let worst = worst.map(|judged| judged.reason.clone());
-        let said: Vec<String> = worst.into_iter().chain(decision.warnings.clone()).collect();
-        match &decision.accepted {
-            _ if !said.is_empty() => Self::Warning(said.join(" ")),
-            Some(accepted) => Self::Notice(accepted.sentence()),
-            None => Self::Notice(format!("verdict: {}", decision.verdict.name())),
-        }
+    if command::mask(&mut out, secret)
+        .and_then(|()| out.flush())
+        .is_err()
+    {
+        say_closed();
     }
 }
 
-/// Title of every annotation.
-const TITLE: &str = "KITT";
-
-fn annotate(files: &StepFiles, annotation: &Annotation) {
-    if !files.commands {
-        return;
-    }
-    let mut out = std::io::stdout().lock();
-    let written = match annotation {
-        Annotation::Error(text) => command::error(&mut out, TITLE, text),
-        Annotation::Warning(text) => command::warning(&mut out, TITLE, text),
-        Annotation::Notice(text) => command::notice(&mut out, TITLE, text),
-        Annotation::Silent => Ok(()),
-    };
-    warn_if_closed(&written.and_then(|()| out.flush()));
+fn say_closed() {
+    tracing::warn!("standard output is closed: no workflow command was written");
 }
 
-fn warn_if_closed(written: &std::io::Result<()>) {
-    if written.is_err() {
-        tracing::warn!("standard output is closed: no workflow command was written");
-    }
-}
-
-/// Posts the comment where that was asked for; its address when it stands.
-async fn comment(publish: &Publish, body: &str) -> Option<String> {
-    if !publish.post_comment {
-        return None;
-    }
-    match post(publish, body).await {
-        Ok(url) => url,
-        Err(error) => {
-            not_posted(publish, &error);
-            None
-        }
-    }
-}
-
-/// Posts the comment, failing when it cannot be: for `kitt ci report`, whose purpose it is.
-/// False when there is nowhere to post to.
-///
-/// # Errors
-/// As [`publish::upsert`], but a read-only token is only warned about.
-pub(super) async fn post_required(publish: &Publish, body: &str) -> Result<bool, Error> {
-    match post(publish, body).await {
-        Ok(url) => Ok(url.is_some()),
-        Err(error @ PublishError::Forbidden { .. }) => {
-            not_posted(publish, &error);
-            Ok(true)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The comment's address; `None` where pull request, repository or token is not known.
-async fn post(publish: &Publish, body: &str) -> Result<Option<String>, PublishError> {
-    let (Some(token), Some(repo), Some(pr)) = (&publish.token, &publish.repo, publish.pr) else {
-        tracing::info!("no comment is posted: no pull request, repository or token is known");
-        return Ok(None);
-    };
-    let github = GitHub::new(&publish.api_url, token.clone())?;
-    let outcome = publish::upsert(&github, repo, pr, &publish.key, body).await?;
-    tracing::info!("comment {outcome}");
-    Ok(Some(outcome.url().to_owned()))
-}
-
-fn not_posted(publish: &Publish, error: &PublishError) {
-    let text = format!("the comment was not posted; the job summary has the report: {error}");
-    tracing::warn!("{text}");
-    annotate(&publish.files, &Annotation::Warning(text));
-}
-
-fn note(outcome: Result<(), PublishError>) {
-    if let Err(error) = outcome {
-        let error = Error::from(error);
-        tracing::error!("{}", error.chain());
-    }
+fn log(error: &PublishError) {
+    use std::error::Error as _;
+    let source = error.source().map(|source| format!(": {source}"));
+    tracing::error!("{error}{}", source.unwrap_or_default());
 }

@@ -100,9 +100,19 @@ settings_args!(
     &[Group::Config, Group::Judge]
 );
 settings_args!(
+    /// Settings of `kitt baseline`.
+    BaselineArgs,
+    &[Group::Config, Group::Judge, Group::Publish]
+);
+settings_args!(
     /// Settings of `kitt ci report`.
     ReportArgs,
     &[Group::Config, Group::Results, Group::Judge, Group::Publish]
+);
+settings_args!(
+    /// Settings of `kitt ci publish`.
+    PublishArgs,
+    &[Group::Config, Group::Results, Group::Judge, Group::Publish, Group::Foreign]
 );
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 //! four can drift from the others.
 
 mod args;
+mod baseline;
 mod calibrate;
 mod host;
+mod init;
 mod settings;
 mod table;
 
@@ -14,9 +16,11 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub use args::{CiArgs, JudgeArgs, MeasureArgs, ReportArgs, Typed};
+pub use args::{BaselineArgs, CiArgs, JudgeArgs, MeasureArgs, PublishArgs, ReportArgs, Typed};
+pub use baseline::{BaselineCommand, FetchArgs, ListBaselinesArgs, PushArgs};
 pub use calibrate::{CalibrateCommand, ClientArgs, RunnerArgs, SimulatorArgs};
 pub use host::{DoctorArgs, FingerprintArgs};
+pub use init::{InitArgs, InitKind};
 pub use settings::{Group, Kind, Setting};
 pub use table::SETTINGS;
 
@@ -38,6 +42,8 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write the workflow and `.github/kitt.yml` of a repository: asks, or takes flags.
+    Init(Box<InitArgs>),
     /// Measure an engine and write a results directory.
     Run(RunArgs),
     /// What the action and other CI systems call.
@@ -47,6 +53,9 @@ pub enum Command {
     Compare(CompareArgs),
     /// Hold existing results against the policy and print each limit, value and headroom.
     Gate(Box<GateArgs>),
+    /// Fetch, list and store the results that later runs are compared with.
+    #[command(subcommand)]
+    Baseline(BaselineCommand),
     /// Show the whole flow on the simulated engine: no Docker, GPU or network needed.
     Demo(DemoArgs),
     /// Serve the simulated engine until interrupted.
@@ -78,6 +87,9 @@ pub enum CiCommand {
     Run(Box<CiRunArgs>),
     /// Compare and report results that exist already.
     Report(Box<CiReportArgs>),
+    /// Report what the run of a pull request measured, in a `workflow_run` job with a token that
+    /// may write.
+    Publish(Box<CiPublishArgs>),
 }
 
 /// Arguments of `kitt run`.
@@ -117,6 +129,19 @@ pub struct CiReportArgs {
     /// Settings shared with the action.
     #[command(flatten)]
     pub settings: ReportArgs,
+}
+
+/// Arguments of `kitt ci publish`.
+#[derive(Debug, clap::Args)]
+pub struct CiPublishArgs {
+    /// Folder for the checked results and the reports; it must not hold anything yet [default: a
+    /// new one in the runner's temporary folder]
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Settings shared with the action. `--results-dir` is where results lie that were fetched
+    /// already.
+    #[command(flatten)]
+    pub settings: PublishArgs,
 }
 
 /// Arguments of `kitt compare`.
@@ -241,4 +266,19 @@ pub enum AboutCommand {
     ExitCodes,
     /// The JSON schema of the config file.
     ConfigSchema,
+    /// Every request kitt can make of GitHub and the right it needs, as a Markdown table.
+    Operations {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Only methods and routes, as GitHub's API description writes them.
+        #[arg(long, conflicts_with = "json")]
+        routes: bool,
+    },
+    /// The rights that each feature needs, as a Markdown table.
+    Permissions,
+    /// What the newest GitHub Enterprise Server lacks of it.
+    MissingOnServer,
+    /// The step outputs, as a Markdown table.
+    Outputs,
 }

@@ -17,6 +17,8 @@ pub enum Group {
     Judge,
     /// Whom to tell.
     Publish,
+    /// What another run measured.
+    Foreign,
 }
 
 /// How a value is written.

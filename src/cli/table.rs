@@ -375,6 +375,18 @@ pub const SETTINGS: &[Setting] = &[
         "Directory of the baseline's results; missing means no baseline",
     ),
     text(
+        "baseline-artifact",
+        Group::Judge,
+        None,
+        "Artifact that holds the baseline, looked for among those of the base branch [default: kitt-baseline, with the key or section behind it]",
+    ),
+    text(
+        "baseline-branch",
+        Group::Judge,
+        None,
+        "Branch that holds baselines, as kitt baseline push writes them",
+    ),
+    text(
         "baseline",
         Group::Judge,
         Some("auto"),
@@ -475,6 +487,54 @@ pub const SETTINGS: &[Setting] = &[
         Group::Publish,
         Some("default"),
         "Name of this report when several belong to one pull request",
+    ),
+    text(
+        "section",
+        Group::Publish,
+        None,
+        "This job's section of a comment that several jobs share [default: the matrix values]",
+    ),
+    text(
+        "comment",
+        Group::Publish,
+        Some("always"),
+        "When to comment: always, on-change, on-regression or never; a comment that stands is always kept up to date",
+    ),
+    switch(
+        "check-run",
+        Group::Publish,
+        "false",
+        "Write a check run beside the comment",
+    ),
+    switch(
+        "commit-comment",
+        Group::Publish,
+        "false",
+        "Comment on the commit of a push",
+    ),
+    switch(
+        "store-baseline",
+        Group::Publish,
+        "true",
+        "Offer the results of a green run of the base branch as its new baseline",
+    ),
+    text(
+        "allow-forks",
+        Group::Measure,
+        Some("false"),
+        "Run what comes from other repositories on a self-hosted runner: false, true, or the ids of the repositories",
+    ),
+    text(
+        "results-artifact",
+        Group::Foreign,
+        Some("kitt-results"),
+        "Artifact of the other run that holds its results; `*` stands for anything, as in a matrix",
+    ),
+    text(
+        "results-workflow",
+        Group::Foreign,
+        None,
+        "Workflow file that the other run must be of, such as bench.yml",
     ),
     switch(
         "post-comment",

@@ -10,6 +10,10 @@ use crate::ids::{ImageRef, ModelRef};
 pub struct Against {
     /// Where the baseline comes from.
     pub baseline: BaselineMode,
+    /// Name of the artifact with the stored baseline; `None`: the usual one.
+    pub artifact: Option<String>,
+    /// Branch that holds baselines.
+    pub branch: Option<String>,
     /// Image of the baseline side of pairs; `None`: the stored baseline's.
     pub image: Option<ImageRef>,
     /// Engine arguments of the baseline side; `None`: the stored baseline's.
@@ -26,6 +30,19 @@ pub struct Against {
     pub history: Option<PathBuf>,
     /// Where the noise profile is kept.
     pub noise_profile: Option<PathBuf>,
+    /// What the search for a stored baseline came to, once it was made.
+    pub discovered: Discovered,
+}
+
+/// What the search for a stored baseline came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Discovered {
+    /// Name of the rule that found one.
+    pub rule: Option<&'static str>,
+    /// The rule in a few words.
+    pub words: Option<&'static str>,
+    /// Why there is none, in a sentence.
+    pub none: Option<String>,
 }
 
 impl Against {
@@ -66,6 +83,8 @@ pub(super) fn resolve(layers: &Layers) -> Result<Against, ContextError> {
         baseline: layers
             .parse_with("baseline", mode)?
             .unwrap_or(BaselineMode::Auto),
+        artifact: layers.text("baseline-artifact").map(str::to_owned),
+        branch: layers.text("baseline-branch").map(str::to_owned),
         image: layers.parse("baseline-image")?,
         args: layers.parse_with("baseline-args", text::words)?,
         model: layers.parse("baseline-model")?,
@@ -78,6 +97,7 @@ pub(super) fn resolve(layers: &Layers) -> Result<Against, ContextError> {
             .unwrap_or(WhenUnsure::Pair),
         history: layers.text("history").map(PathBuf::from),
         noise_profile: layers.text("noise-profile").map(PathBuf::from),
+        discovered: Discovered::default(),
     })
 }
 

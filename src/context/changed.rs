@@ -1,23 +1,25 @@
-//! Which paths a change touches: from a file that lists them, else from git, never from the
-//! network.
+//! Which paths a change touches: from a file that lists them, else from git, else what the API
+//! answered to whoever asked it.
 
-use std::{io::Read, path::Path, process::Command};
+use std::{io::Read, path::Path};
 
-use super::{ContextError, Layers, Trigger};
+use super::{ContextError, Layers, Trigger, checkout::git};
 
 /// Largest list that is read, in bytes; the largest change known is far below.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// The changed paths, relative to the repository's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Changed {
+pub enum Changed {
     /// These.
     Known(Vec<String>),
+    /// These, and more that nobody names, for this reason.
+    Cut(Vec<String>, String),
     /// Nobody can tell, for this reason.
     Unknown(String),
 }
 
-/// Finds the changed paths. `workspace` is where git is asked.
+/// Finds the changed paths. `workspace` is where git is asked, `learned` what the API answered.
 ///
 /// # Errors
 /// The file that was named cannot be read.
@@ -25,9 +27,16 @@ pub(super) fn changed(
     layers: &Layers,
     trigger: &Trigger,
     workspace: &Path,
+    learned: Option<&Changed>,
 ) -> Result<Changed, ContextError> {
     let Some(file) = layers.text("changed-files") else {
-        return Ok(from_git(trigger, workspace));
+        return Ok(match (from_git(trigger, workspace), learned) {
+            (Changed::Unknown(why), Some(Changed::Unknown(also))) => {
+                Changed::Unknown(format!("{why}; {also}"))
+            }
+            (Changed::Unknown(_), Some(learned)) => learned.clone(),
+            (found, _) => found,
+        });
     };
     let wrong = |why| layers.refuse("changed-files", file, why);
     let open = std::fs::File::open(workspace.join(file));
@@ -44,9 +53,11 @@ pub(super) fn changed(
 /// One path per line.
 fn paths(text: &str) -> Vec<String> {
     let lines = text.lines().map(str::trim);
-    let lines = lines.filter(|line| !line.is_empty());
-    lines
-        .map(|line| line.strip_prefix("./").unwrap_or(line).to_owned())
+    let paths = lines.map(|line| line.strip_prefix("./").unwrap_or(line));
+    // `./` alone names the workspace, which is no changed file.
+    paths
+        .filter(|path| !path.is_empty())
+        .map(str::to_owned)
         .collect()
 }
 
@@ -55,15 +66,11 @@ fn from_git(trigger: &Trigger, workspace: &Path) -> Changed {
     let (Some(base), Some(head)) = (&trigger.base, &trigger.head) else {
         return unknown("the event does not name base and head");
     };
-    let asked = Command::new("git")
-        // Both names of a moved file count, and nothing is fetched that is not here.
+    let asked = git(workspace)
+        // Both names of a moved file count.
         .args(["diff", "--name-only", "--no-renames", "--no-ext-diff", "-z"])
         .arg(format!("{}...{}", base.as_str(), head.as_str()))
         .args(["--"])
-        .env("GIT_NO_LAZY_FETCH", "1")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GIT_OPTIONAL_LOCKS", "0")
-        .current_dir(workspace)
         .output();
     match asked {
         Err(_) => unknown("git cannot be started"),
@@ -86,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_list_has_one_path_per_line() {
-        let found = paths("src/a.rs\r\n\n ./docs/b c.md \n");
+        let found = paths("src/a.rs\r\n\n ./docs/b c.md \n./\n");
         assert_eq!(found, ["src/a.rs", "docs/b c.md"]);
     }
 

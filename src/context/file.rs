@@ -143,6 +143,10 @@ pub struct ConfigFile {
     pub results_dir: Option<String>,
     /// Directory of the baseline's results.
     pub baseline_dir: Option<String>,
+    /// Artifact that holds the baseline.
+    pub baseline_artifact: Option<String>,
+    /// Branch that holds baselines.
+    pub baseline_branch: Option<String>,
     /// What to compare with: auto, ab or stored.
     pub baseline: Option<String>,
     /// Image of the baseline side of pairs.
@@ -177,6 +181,14 @@ pub struct ConfigFile {
     pub key: Option<String>,
     /// Post the comment.
     pub post_comment: Option<bool>,
+    /// When to comment: always, on-change, on-regression or never.
+    pub comment: Option<String>,
+    /// Write a check run beside the comment.
+    pub check_run: Option<bool>,
+    /// Comment on the commit of a push.
+    pub commit_comment: Option<bool>,
+    /// Offer the results of a green run of the base branch as its new baseline.
+    pub store_baseline: Option<bool>,
 }
 
 impl ConfigFile {
@@ -211,7 +223,7 @@ fn text_list(list: &[serde_json::Value], name: &str) -> Option<String> {
 ///
 /// # Errors
 /// The named file does not exist, is too large, or does not parse.
-pub(super) fn read(asked: Option<&str>) -> Result<(Option<PathBuf>, ConfigFile), ContextError> {
+pub fn read(asked: Option<&str>) -> Result<(Option<PathBuf>, ConfigFile), ContextError> {
     let default = Path::new(".github/kitt.yml");
     let path = match asked {
         Some(path) => Path::new(path),
@@ -288,6 +300,7 @@ mod tests {
         // These name a place, a person or one change: they come from the command line or the environment.
         let without = [
             "accept-reason",
+            "allow-forks",
             "api-key",
             "changed-files",
             "config",
@@ -297,7 +310,10 @@ mod tests {
             "hf-token",
             "lock-dir",
             "repo",
+            "results-artifact",
+            "results-workflow",
             "pr",
+            "section",
         ];
         let keys = serde_json::to_value(ConfigFile::default()).unwrap();
         for setting in crate::cli::SETTINGS {

@@ -5,17 +5,18 @@ use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration}
 use url::Url;
 
 use super::{
-    Against, ContextError, ContextOutcome, EnvSnapshot, GatePolicy, Layers, Length, LoadSettings,
-    Trigger, against, changed,
+    Against, ContextError, ContextOutcome, EnvSnapshot, Foreign, GatePolicy, Layers, Length,
+    LoadSettings, Trigger, against,
+    changed::{self, Changed},
     file::{self, ConfigFile},
-    load,
+    foreign, load,
     machine::{self, Machine},
     policy, text,
 };
 use crate::{
     cli::{SETTINGS, Typed},
     engine::Mode,
-    ids::{ImageRef, ModelRef, PrNumber, RepoSlug, ReportKey},
+    ids::{ImageRef, ModelRef, PrNumber, RepoSlug, ReportKey, Section, is_hidden},
     secret::Secret,
     units::Bytes,
 };
@@ -43,6 +44,12 @@ pub struct Inputs {
     pub publish: Publish,
     /// Where and why this runs.
     pub trigger: Trigger,
+    /// What may run that comes from elsewhere.
+    pub allow_forks: AllowForks,
+    /// Whether the policy asks for the changed paths and they could not be told from here.
+    pub paths_unknown: bool,
+    /// What another run measured.
+    pub foreign: Foreign,
     /// Every setting with its source.
     pub layers: Layers,
 }
@@ -126,12 +133,23 @@ pub enum Gpus {
 }
 
 /// Whom to tell.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Clone)]
 pub struct Publish {
     /// Which of several reports on one pull request.
     pub key: ReportKey,
-    /// Whether to comment.
+    /// Which part of the report's comment is this job's; `None`: it is the only one.
+    pub section: Option<Section>,
+    /// When to comment.
+    pub comment: CommentWhen,
+    /// Whether the comment is written or even looked at.
     pub post_comment: bool,
+    /// Whether to write a check run.
+    pub check_run: bool,
+    /// Whether to comment on the commit of a push.
+    pub commit_comment: bool,
+    /// Whether a green run of the base branch offers its results as the new baseline.
+    pub store_baseline: bool,
     /// Token.
     pub token: Option<Secret>,
     /// Repository.
@@ -144,6 +162,41 @@ pub struct Publish {
     pub files: StepFiles,
 }
 
+/// When a comment is written. One that stands is brought up to date in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CommentWhen {
+    /// For every verdict.
+    #[default]
+    Always,
+    /// When something is not unchanged.
+    OnChange,
+    /// When the gate closed or something regressed.
+    OnRegression,
+    /// Not at all.
+    Never,
+}
+
+/// Which pull requests of other repositories may run here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum AllowForks {
+    /// None.
+    #[default]
+    No,
+    /// All.
+    Yes,
+    /// Those of the repositories with these ids.
+    Ids(Vec<u64>),
+}
+
+/// What GitHub's API answered about the run, where event and checkout do not say it.
+#[derive(Debug, Clone, Default)]
+pub struct Learned {
+    /// The pull request, in the API's shape, which is that of an event.
+    pub pull: Option<serde_json::Value>,
+    /// The paths that change.
+    pub changed: Option<Changed>,
+}
+
 /// What the runner gives one step to speak through.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StepFiles {
@@ -153,6 +206,8 @@ pub struct StepFiles {
     pub summary: Option<PathBuf>,
     /// Whether workflow commands on standard output are understood (`GITHUB_ACTIONS`).
     pub commands: bool,
+    /// A folder of the job that is emptied after it (`RUNNER_TEMP`).
+    pub scratch: Option<PathBuf>,
 }
 
 impl StepFiles {
@@ -162,6 +217,7 @@ impl StepFiles {
             output: env.get("GITHUB_OUTPUT").map(PathBuf::from),
             summary: env.get("GITHUB_STEP_SUMMARY").map(PathBuf::from),
             commands: env.get("GITHUB_ACTIONS") == Some("true"),
+            scratch: env.get("RUNNER_TEMP").map(PathBuf::from),
         }
     }
 }
@@ -172,11 +228,36 @@ impl StepFiles {
 /// A value that does not parse, a config file that cannot be used, settings that exclude each
 /// other.
 pub fn resolve(typed: &Typed, env: &EnvSnapshot) -> Result<Inputs, ContextError> {
+    resolve_with(typed, env, &Learned::default())
+}
+
+/// As [`resolve`], with what the API knows beside.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_with(
+    typed: &Typed,
+    env: &EnvSnapshot,
+    learned: &Learned,
+) -> Result<Inputs, ContextError> {
+    let trigger = Trigger::read(env, learned.pull.as_ref());
+    resolve_as(typed, env, trigger, learned)
+}
+
+/// As [`resolve_with`], for another reason to run than the environment tells.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_as(
+    typed: &Typed,
+    env: &EnvSnapshot,
+    trigger: Trigger,
+    learned: &Learned,
+) -> Result<Inputs, ContextError> {
     // The file's own path cannot come from the file.
     let asked = Layers::new(typed, env, None, &ConfigFile::default());
     let (path, file) = file::read(asked.text("config"))?;
     let layers = Layers::new(typed, env, path.as_ref(), &file);
-    let trigger = Trigger::read(env);
     let same = |name| {
         layers
             .text(name)
@@ -193,13 +274,19 @@ pub fn resolve(typed: &Typed, env: &EnvSnapshot) -> Result<Inputs, ContextError>
     }
     let workspace = PathBuf::from(env.get("GITHUB_WORKSPACE").unwrap_or("."));
     let place = path.as_ref().map(|path| path.display().to_string());
+    let mut paths_unknown = false;
     let resolved = policy::resolve(
         &layers,
         &file,
         &place.unwrap_or_default(),
         env,
         &trigger,
-        || changed::changed(&layers, &trigger, &workspace),
+        || {
+            let learned = learned.changed.as_ref();
+            let changed = changed::changed(&layers, &trigger, &workspace, learned)?;
+            paths_unknown = matches!(changed, Changed::Unknown(_));
+            Ok(changed)
+        },
     )?;
     Ok(Inputs {
         measure: measure(&layers, &file, env)?,
@@ -210,6 +297,11 @@ pub fn resolve(typed: &Typed, env: &EnvSnapshot) -> Result<Inputs, ContextError>
         contexts: resolved.contexts,
         policy_rows: resolved.rows,
         publish: publish(&layers, env, &trigger)?,
+        allow_forks: layers
+            .parse_with("allow-forks", allow_forks)?
+            .unwrap_or_default(),
+        paths_unknown,
+        foreign: foreign::resolve(&layers)?,
         workspace,
         trigger,
         layers,
@@ -287,7 +379,12 @@ fn publish(layers: &Layers, env: &EnvSnapshot, trigger: &Trigger) -> Result<Publ
                 });
             }
         },
+        section: section(layers, env)?,
+        comment: layers.parse_with("comment", comment)?.unwrap_or_default(),
         post_comment: layers.switch("post-comment")?,
+        check_run: layers.switch("check-run")?,
+        commit_comment: layers.switch("commit-comment")?,
+        store_baseline: layers.switch("store-baseline")?,
         token: token.and_then(Secret::new),
         repo: layers.parse("repo")?.or_else(|| trigger.repo.clone()),
         pr: layers.parse("pr")?.or(trigger.pr),
@@ -297,6 +394,53 @@ fn publish(layers: &Layers, env: &EnvSnapshot, trigger: &Trigger) -> Result<Publ
             .to_owned(),
         files: StepFiles::read(env),
     })
+}
+
+/// The section as given, else the matrix values of the job where no key tells reports apart.
+fn section(layers: &Layers, env: &EnvSnapshot) -> Result<Option<Section>, ContextError> {
+    let given = layers.parse("section")?;
+    let keyed = layers.text("key").is_some_and(|key| key != "default");
+    if given.is_some() || keyed {
+        return Ok(given);
+    }
+    Ok(env.get("KITT_MATRIX").and_then(matrix_section))
+}
+
+/// The values of a matrix leg in the order of their names, joined by dots; `None` outside of a
+/// matrix (`null`) and for what is no object.
+fn matrix_section(text: &str) -> Option<Section> {
+    let legs: BTreeMap<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+    let word = |value: &serde_json::Value| {
+        let text = value.as_str().map(str::to_owned);
+        text.unwrap_or_else(|| value.to_string())
+    };
+    let words: Vec<String> = legs.values().map(word).collect();
+    let hidden = |c: char| if is_hidden(c) { ' ' } else { c };
+    let text: String = words.join(" · ").chars().map(hidden).take(120).collect();
+    text.trim().parse().ok()
+}
+
+fn comment(text: &str) -> Result<CommentWhen, String> {
+    match text.trim() {
+        "always" => Ok(CommentWhen::Always),
+        "on-change" => Ok(CommentWhen::OnChange),
+        "on-regression" => Ok(CommentWhen::OnRegression),
+        "never" => Ok(CommentWhen::Never),
+        _ => Err("write always, on-change, on-regression or never".to_owned()),
+    }
+}
+
+fn allow_forks(text: &str) -> Result<AllowForks, String> {
+    match text.trim() {
+        "true" => Ok(AllowForks::Yes),
+        "false" => Ok(AllowForks::No),
+        list => text::list(list)
+            .iter()
+            .map(|id| id.parse().ok())
+            .collect::<Option<_>>()
+            .map(AllowForks::Ids)
+            .ok_or_else(|| "write false, true, or ids of repositories as 1296269,8514".to_owned()),
+    }
 }
 
 fn mode(text: &str) -> Result<Mode, String> {

@@ -6,9 +6,11 @@
 mod against;
 mod arrivals;
 mod changed;
+mod checkout;
 mod env;
 mod event;
 mod file;
+mod foreign;
 mod inputs;
 mod installed;
 mod layers;
@@ -23,12 +25,18 @@ mod text;
 
 use std::path::PathBuf;
 
-pub use against::{Against, BaselineMode, WhenUnsure};
+pub use against::{Against, BaselineMode, Discovered, WhenUnsure};
 pub use arrivals::{Arrivals, ArrivalsError, Process, Rate, file_name};
+pub use changed::Changed;
+pub use checkout::Checkout;
 pub use env::EnvSnapshot;
-pub use event::Trigger;
-pub use file::ConfigFile;
-pub use inputs::{Gpus, Inputs, Measure, Publish, StepFiles, resolve, revision};
+pub use event::{EventKind, Labelling, Measured, Origin, Trigger};
+pub use file::{ConfigFile, read as read_config};
+pub use foreign::{CompletedRun, Foreign, HeadRepository};
+pub use inputs::{
+    AllowForks, CommentWhen, Gpus, Inputs, Learned, Measure, Publish, StepFiles, resolve,
+    resolve_as, resolve_with, revision,
+};
 pub use installed::version_of;
 pub use layers::{Found, Layers, Source};
 pub use length::{Length, LengthError};
@@ -37,9 +45,9 @@ pub use machine::{DockerPlace, Machine, Prices, TelemetryChoice};
 pub use model::{is_path, read_model};
 pub use objective::{Objective, ObjectiveError, Quantity};
 pub use policy::{
-    Accept, AcceptRule, ContextOutcome, ContextRule, GatePolicy, GivenReason, Glob, KITT_GATING,
-    Limit, LimitRule, MetricRule, On, OnWritten, PathPattern, Pattern, PatternError, PolicyWritten,
-    Reaction, Stage, Zone, reasons_in,
+    Accept, AcceptRule, ContextOutcome, ContextRule, Expires, GatePolicy, GivenReason, Glob,
+    KITT_GATING, Limit, LimitRule, MetricRule, On, OnWritten, PathPattern, Pattern, PatternError,
+    PolicyWritten, Reaction, Role, SetBy, Stage, Standing, Zone, is_same_label, reasons,
 };
 pub use sweep::{GOODPUT_SHARE, Sweep, SweepError};
 

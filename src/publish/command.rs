@@ -7,7 +7,8 @@
 
 use std::io::{self, Write};
 
-use crate::secret::Secret;
+use super::text::shorten;
+use crate::{ids::is_hidden, secret::Secret};
 
 /// The runner cuts an annotation at 4,096 characters; this leaves room for its own additions.
 const MESSAGE_CHARS: usize = 4_000;
@@ -80,20 +81,27 @@ fn annotation(out: &mut dyn Write, level: &str, title: &str, text: &str) -> io::
     let property = if title.is_empty() {
         String::new()
     } else {
-        format!(" title={}", escape_property(&shorten(title, TITLE_CHARS)))
+        format!(
+            " title={}",
+            escape_property(&shorten(&visible(title), TITLE_CHARS))
+        )
     };
-    let data = escape_data(&shorten(text, MESSAGE_CHARS));
+    let data = escape_data(&shorten(&visible(text), MESSAGE_CHARS));
     // One write: another thread's line cannot land inside the command.
     out.write_all(format!("::{level}{property}::{data}\n").as_bytes())
 }
 
-fn shorten(text: &str, limit: usize) -> String {
-    if text.chars().count() <= limit {
-        return text.to_owned();
-    }
-    let mut short: String = text.chars().take(limit.saturating_sub(1)).collect();
-    short.push('…');
-    short
+/// Nothing that moves on a terminal or hides: an annotation stands in the log too. Line breaks stay,
+/// as they are escaped.
+fn visible(text: &str) -> String {
+    let shown = |c: char| {
+        if is_hidden(c) && !matches!(c, '\n' | '\r' | '\t') {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c
+        }
+    };
+    text.chars().map(shown).collect()
 }
 
 /// `%` goes first, or the other escapes would be escaped again.
@@ -142,6 +150,14 @@ mod tests {
             "::error title=a%3Ab%2Cc%25::50 %25%0D%0A::set-output name=x::y\n"
         );
         assert_eq!(written(|out| notice(out, "", "t")), "::notice::t\n");
+    }
+
+    #[test]
+    fn nothing_in_an_annotation_moves_a_terminal() {
+        assert_eq!(
+            written(|out| error(out, "\u{202e}t", "\u{1b}[2Jred\u{7}\tx")),
+            "::error title=\u{fffd}t::\u{fffd}[2Jred\u{fffd}\tx\n"
+        );
     }
 
     #[test]

@@ -1,25 +1,51 @@
-//! Documents to people: step outputs, job summary, annotations, the pull request's comment.
+//! Documents to people: step outputs, job summary, annotation, check run, comments.
 //!
-//! Order, always: files → outputs → summary → annotations → comment → exit code. [`command`] is
-//! the only writer of workflow commands and of standard output.
+//! Order, always: files → outputs → summary → annotation → check → comments → exit code, which is
+//! the order of [`PUBLISHERS`]. [`command`] is the only writer of workflow commands and of standard
+//! output.
 
+mod annotate;
 mod append;
-mod client;
+mod check_run;
 pub mod command;
 mod comment;
-mod identity;
+mod commit_comment;
+pub mod metrics;
+mod once;
 mod outputs;
-mod retry;
+mod publisher;
+mod pull_request;
 mod summary;
-mod token;
+mod text;
 
 use std::path::PathBuf;
 
-pub use client::GitHub;
-pub use comment::{CommentOutcome, upsert};
-pub use outputs::{Outputs, write_comment_url, write_outputs};
+use crate::{github::GitHubError, render::RenderError};
+
+pub use annotate::{Annotation, title};
+pub use check_run::{Check, begin_check, end_check};
+pub use comment::{CommentOutcome, remembered, upsert};
+pub use outputs::{OUTPUTS, Output, Outputs, write_output, write_outputs};
+pub use publisher::{
+    Audience, CheckState, Conclusion, Message, Publisher, Remote, Telling, Told, report_name,
+};
 pub use summary::append_summary;
-pub use token::{TokenFacts, token_facts};
+
+/// Everybody who is told, in order.
+pub static PUBLISHERS: &[&dyn Publisher] = &[
+    &outputs::StepOutputs,
+    &summary::Summary,
+    &annotate::Annotations,
+    &check_run::CheckRun,
+    &pull_request::PullRequestComment,
+    &commit_comment::CommitComment,
+];
+
+/// The name of the check run among the publishers.
+pub const CHECK: &str = "the check run";
+
+/// The name of the pull request's comment among the publishers.
+pub const COMMENT: &str = "the comment";
 
 /// Why something could not be published.
 #[derive(Debug, thiserror::Error)]
@@ -35,61 +61,26 @@ pub enum PublishError {
         #[source]
         source: std::io::Error,
     },
-    /// The token may not do this: expected for pull requests from forks.
+    /// Nobody reads standard output any more.
+    #[error("standard output is closed: no workflow command was written")]
+    Closed(#[source] std::io::Error),
+    /// GitHub did not take it.
+    #[error(transparent)]
+    GitHub(#[from] GitHubError),
+    /// The sections of a comment cannot be put together.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// Other jobs wrote over this job's section again and again.
     #[error(
-        "the token may not {action} ({message}): add `permissions: pull-requests: write` to the job; a pull request from a fork gets a read-only token whatever the workflow says"
+        "the comment did not come to rest: after {looks} looks at it this job's section was still missing; a job that reports for all (`kitt ci report` on a folder of results) has no rivals"
     )]
-    Forbidden {
-        /// What was attempted.
-        action: &'static str,
-        /// GitHub's words.
-        message: String,
-    },
-    /// GitHub answered with an error that does not go away.
-    #[error("GitHub answered {status} to {action}: {message}")]
-    Status {
-        /// What was attempted.
-        action: &'static str,
-        /// HTTP status.
-        status: u16,
-        /// GitHub's words.
-        message: String,
-    },
-    /// GitHub cannot be reached, or answers with server errors, after all retries.
-    #[error("GitHub could not be reached to {action} after {attempts} attempts: {detail}")]
-    Unreachable {
-        /// What was attempted.
-        action: &'static str,
-        /// How often.
-        attempts: u32,
-        /// The last error.
-        detail: String,
-    },
-    /// The API's address is no URL.
-    #[error("`{url}` is no GitHub API address: {detail}")]
-    Address {
-        /// What was given.
-        url: String,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// The client cannot be set up.
-    #[error("the connection to GitHub cannot be set up: {detail}")]
-    Client {
-        /// What is wrong.
-        detail: String,
+    Unsettled {
+        /// How often it was looked at.
+        looks: u32,
     },
     /// The comment's text cannot be posted; nothing was sent.
     #[error("the comment cannot be posted: {detail}")]
     Body {
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// A success with an answer that makes no sense.
-    #[error("GitHub's answer cannot be understood, while trying to {action}: {detail}")]
-    Answer {
-        /// What was attempted.
-        action: &'static str,
         /// What is wrong with it.
         detail: String,
     },

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::{PublishError, append::StepFile};
+use super::{Audience, Message, PublishError, Publisher, Telling, Told, append::StepFile};
 
 const WHAT: &str = "step outputs";
 
@@ -31,36 +31,159 @@ pub struct Outputs {
     pub report_path: String,
     /// The pull request's comment, when it is known.
     pub comment_url: Option<String>,
+    /// The check run, when there is one.
+    pub check_url: Option<String>,
     /// What was compared against, when something was.
     pub baseline_ref: Option<String>,
-    /// All metrics as one line of JSON.
+    /// Name of the rule that found it, where it was looked for.
+    pub baseline_rule: Option<&'static str>,
+    /// Whether these results become the new baseline.
+    pub store_baseline: bool,
+    /// What they are to be called.
+    pub baseline_artifact: Option<String>,
+    /// Their files, a path on each line.
+    pub baseline_files: Option<String>,
+    /// The file of all metrics.
     pub metrics_json: String,
+    /// What was found of each metric, as JSON: see [`super::metrics::of`].
+    pub metrics: Option<String>,
+    /// Names of the gating metrics that regressed, as a JSON array.
+    pub regressed_metrics: Option<String>,
+    /// The exit code of the program.
+    pub exit_code: Option<u8>,
     /// kitt's version.
     pub version: String,
 }
 
-impl Outputs {
-    fn entries(&self) -> Vec<(&'static str, String)> {
-        let fixed = [
-            ("verdict", self.verdict.clone()),
-            ("passed", self.passed.to_string()),
-            ("gate", self.gate.clone()),
-            ("regressions", self.regressions.to_string()),
-            ("improvements", self.improvements.to_string()),
-            ("inconclusive", self.inconclusive.to_string()),
-            ("results-path", self.results_path.clone()),
-            ("report-path", self.report_path.clone()),
-            ("metrics-json", self.metrics_json.clone()),
-            ("version", self.version.clone()),
-        ];
-        let optional = [
-            ("comment-url", &self.comment_url),
-            ("baseline-ref", &self.baseline_ref),
-        ];
-        let known = optional
-            .into_iter()
-            .filter_map(|(name, value)| value.clone().map(|value| (name, value)));
-        fixed.into_iter().chain(known).collect()
+/// One output: its name, what it means, and its value where it is known.
+pub struct Output {
+    /// Name in `steps.<id>.outputs`.
+    pub name: &'static str,
+    /// What it means, one sentence. The action's description is the same text.
+    pub help: &'static str,
+    value: fn(&Outputs) -> Option<String>,
+}
+
+/// Every output, in the order of the documentation.
+pub static OUTPUTS: &[Output] = &[
+    Output {
+        name: "verdict",
+        help: "regressed, improved, unchanged, inconclusive, incomparable, new, missing, error, or skipped when there was nothing to publish.",
+        value: |all| Some(all.verdict.clone()),
+    },
+    Output {
+        name: "passed",
+        help: "true when it was measured and no regression was proven, no limit broken and the gate is open; false otherwise.",
+        value: |all| Some(all.passed.to_string()),
+    },
+    Output {
+        name: "gate",
+        help: "What the gate decided: off, passed, failed, or error.",
+        value: |all| Some(all.gate.clone()),
+    },
+    Output {
+        name: "exit-code",
+        help: "The exit code that the step ends with.",
+        value: |all| Some(all.exit_code?.to_string()),
+    },
+    Output {
+        name: "regressions",
+        help: "How many metrics regressed.",
+        value: |all| Some(all.regressions.to_string()),
+    },
+    Output {
+        name: "improvements",
+        help: "How many metrics improved.",
+        value: |all| Some(all.improvements.to_string()),
+    },
+    Output {
+        name: "inconclusive",
+        help: "How many metrics could not be decided.",
+        value: |all| Some(all.inconclusive.to_string()),
+    },
+    Output {
+        name: "regressed-metrics",
+        help: "Names of the gating metrics that regressed, a JSON array.",
+        value: |all| all.regressed_metrics.clone(),
+    },
+    Output {
+        name: "metrics",
+        help: "Baseline, current, delta, interval, verdict and unit by scenario and metric, a JSON object of at most 60 KB.",
+        value: |all| all.metrics.clone(),
+    },
+    Output {
+        name: "results-path",
+        help: "The directory of the result files.",
+        value: |all| Some(all.results_path.clone()),
+    },
+    Output {
+        name: "report-path",
+        help: "The HTML report.",
+        value: |all| Some(all.report_path.clone()),
+    },
+    Output {
+        name: "metrics-json",
+        help: "The metrics.json of the results.",
+        value: |all| Some(all.metrics_json.clone()),
+    },
+    Output {
+        name: "comment-url",
+        help: "Address of the comment, empty when none was written.",
+        value: |all| all.comment_url.clone(),
+    },
+    Output {
+        name: "check-url",
+        help: "Address of the check run, empty when none was written.",
+        value: |all| all.check_url.clone(),
+    },
+    Output {
+        name: "baseline-ref",
+        help: "What the results were compared with.",
+        value: |all| all.baseline_ref.clone(),
+    },
+    Output {
+        name: "baseline-rule",
+        help: "Which rule found that, exact-parent, nearest-ancestor, pool or other-conditions; empty when nothing was looked for or found.",
+        value: |all| all.baseline_rule.map(str::to_owned),
+    },
+    Output {
+        name: "store-baseline",
+        help: "true when the results are fit to be kept as the new baseline.",
+        value: |all| Some(all.store_baseline.to_string()),
+    },
+    Output {
+        name: "baseline-artifact",
+        help: "Name of the artifact that a new baseline goes to.",
+        value: |all| all.baseline_artifact.clone(),
+    },
+    Output {
+        name: "baseline-files",
+        help: "The files of a new baseline, a path on each line.",
+        value: |all| all.baseline_files.clone(),
+    },
+    Output {
+        name: "version",
+        help: "Version of the binary.",
+        value: |all| Some(all.version.clone()),
+    },
+];
+
+/// Writes the outputs.
+pub(super) struct StepOutputs;
+
+impl Publisher for StepOutputs {
+    fn name(&self) -> &'static str {
+        WHAT
+    }
+
+    fn tell<'a>(&'a self, audience: Audience<'a>, message: Message<'a>) -> Telling<'a> {
+        Box::pin(async move {
+            let Some(path) = &audience.files.output else {
+                return Ok(Told::Nothing);
+            };
+            write_outputs(path, message.outputs)?;
+            Ok(Told::Done)
+        })
     }
 }
 
@@ -70,21 +193,23 @@ impl Outputs {
 ///
 /// [`PublishError::File`] when the file cannot be written.
 pub fn write_outputs(path: &Path, outputs: &Outputs) -> Result<(), PublishError> {
-    let block: String = outputs
-        .entries()
+    let known = OUTPUTS
         .iter()
-        .map(|(name, value)| entry(name, value, rand::random))
+        .filter_map(|output| Some((output.name, (output.value)(outputs)?)));
+    let block: String = known
+        .map(|(name, value)| entry(name, &value, rand::random))
         .collect();
     StepFile::open(WHAT, path)?.append(&block)
 }
 
-/// Appends `comment-url`, known only after the outputs are out; the later line wins.
+/// Appends an output that is known only after the others are out, such as `comment-url`; of two
+/// lines the later one wins.
 ///
 /// # Errors
 ///
 /// [`PublishError::File`] when the file cannot be written.
-pub fn write_comment_url(path: &Path, url: &str) -> Result<(), PublishError> {
-    StepFile::open(WHAT, path)?.append(&entry("comment-url", url, rand::random))
+pub fn write_output(path: &Path, name: &str, value: &str) -> Result<(), PublishError> {
+    StepFile::open(WHAT, path)?.append(&entry(name, value, rand::random))
 }
 
 /// One output. The delimiter is drawn until the value does not hold it: with a fair source the
@@ -115,13 +240,24 @@ mod tests {
     #[test]
     fn absent_values_are_not_written() {
         let names = |outputs: &Outputs| {
-            let entries = outputs.entries();
-            entries.iter().map(|(name, _)| *name).collect::<Vec<_>>()
+            let known = OUTPUTS
+                .iter()
+                .filter(|output| (output.value)(outputs).is_some());
+            known.map(|output| output.name).collect::<Vec<_>>()
         };
         let mut outputs = Outputs::default();
         assert!(!names(&outputs).contains(&"comment-url"));
         assert!(!names(&outputs).contains(&"baseline-ref"));
         outputs.baseline_ref = Some("main".into());
         assert!(names(&outputs).contains(&"baseline-ref"));
+    }
+
+    #[test]
+    fn no_output_stands_twice_and_each_is_a_sentence() {
+        let mut seen = std::collections::BTreeSet::new();
+        for output in OUTPUTS {
+            assert!(seen.insert(output.name), "{}", output.name);
+            assert!(output.help.ends_with('.'), "{}", output.help);
+        }
     }
 }

@@ -6,11 +6,30 @@
 
 use std::path::Path;
 
-use super::{PublishError, append::StepFile};
+use super::{Audience, Message, PublishError, Publisher, Telling, Told, append::StepFile};
 
 /// Bytes the runner takes for one step.
 const LIMIT: usize = 1024 * 1024;
 const NOTE: &str = "\n\n_Cut here: GitHub shows at most 1 MiB of summary for a step. The whole report is among the results._\n";
+
+/// Writes the job summary.
+pub(super) struct Summary;
+
+impl Publisher for Summary {
+    fn name(&self) -> &'static str {
+        "job summary"
+    }
+
+    fn tell<'a>(&'a self, audience: Audience<'a>, message: Message<'a>) -> Telling<'a> {
+        Box::pin(async move {
+            let Some(path) = &audience.files.summary else {
+                return Ok(Told::Nothing);
+            };
+            append_summary(path, &message.documents.summary)?;
+            Ok(Told::Done)
+        })
+    }
+}
 
 /// Appends markdown to the job summary.
 ///

@@ -25,6 +25,12 @@ pub(super) const SUMMARY: Budget = Budget {
     bytes: 1_000_000,
 };
 
+/// A check run's summary: GitHub's limit is 65,535 characters.
+pub(super) const CHECK: Budget = Budget {
+    units: 65_000,
+    bytes: 65_000,
+};
+
 /// Which metrics the folded tables hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Metrics {
@@ -56,6 +62,10 @@ pub(super) struct Detail {
     pub(super) rows: usize,
     /// Whether limits and next steps are shown.
     pub(super) steps: bool,
+    /// Whether the pushes before are shown.
+    pub(super) earlier: bool,
+    /// Whether it goes into a section of a comment that several jobs share.
+    pub(super) nested: bool,
 }
 
 impl Detail {
@@ -65,6 +75,8 @@ impl Detail {
         surroundings: Surroundings::All,
         rows: usize::MAX,
         steps: true,
+        earlier: true,
+        nested: false,
     };
 
     /// Whether something is left out that [`Self::FULL`] has.
@@ -82,8 +94,14 @@ pub(super) fn ladder() -> Vec<Detail> {
         surroundings,
         rows,
         steps,
+        earlier: false,
+        nested: false,
     };
     vec![
+        Detail {
+            earlier: true,
+            ..rung(All, Surroundings::All, 20, true)
+        },
         rung(All, Surroundings::All, 20, true),
         rung(Main, Surroundings::All, 20, true),
         rung(None, Surroundings::All, 20, true),

@@ -47,23 +47,51 @@ const fn is_nbsp(letter: char) -> bool {
     matches!(letter, '\u{a0}' | '\u{202f}')
 }
 
-/// For a markdown paragraph or table cell: every character with a meaning gets a backslash, and
-/// what GitHub links by itself (`@name`, `#12`, `GH-12`, `www.`, `https://`) is cut by a joiner.
-/// At most 500 characters of the text are kept.
+/// For a markdown paragraph, list item or table cell: every character with a meaning gets a
+/// backslash, and what GitHub links by itself (`@name`, `#12`, `GH-12`, commits, `www.`,
+/// `https://`) is cut by a joiner. At most 500 characters of the text are kept.
 pub fn markdown(text: &str) -> String {
+    markdown_cut(text, Cut::default())
+}
+
+/// As [`markdown`], inside a code element: GitHub links no commit there, and one can be copied.
+pub(super) fn markdown_code(text: &str) -> String {
+    markdown_cut(text, Cut::in_code())
+}
+
+fn markdown_cut(text: &str, mut cut: Cut) -> String {
     let line = clean(text, LONGEST);
+    let block = block_mark(&line);
     let mut out = String::with_capacity(line.len().saturating_mul(2));
     for (position, letter) in line.char_indices() {
-        if is_markup(letter) {
+        if is_markup(letter) || block == Some(position) {
             out.push('\\');
         }
         out.push(letter);
         let rest = line.get(position..).unwrap_or_default();
-        if breaks_link(letter, rest, &out) {
+        if cut.after(letter, rest) {
             out.push(JOINER);
         }
     }
     out
+}
+
+/// Where a text at the beginning of a line has to be broken, so that it begins no list, rule,
+/// heading or table: the position of its mark.
+fn block_mark(line: &str) -> Option<usize> {
+    let only = |letters: &[char]| line.chars().all(|letter| letters.contains(&letter));
+    // Rules, underlines of headings, and the second line of a table with one column.
+    if (only(&['-', ':', ' ']) && line.contains('-')) || (only(&['=', ' ']) && !line.is_empty()) {
+        return Some(0);
+    }
+    let ends = |rest: &str| rest.is_empty() || rest.starts_with(' ');
+    if line.strip_prefix(['-', '+']).is_some_and(ends) {
+        return Some(0);
+    }
+    let rest = line.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    let digits = line.len().saturating_sub(rest.len());
+    let number = digits > 0 && rest.strip_prefix(['.', ')']).is_some_and(ends);
+    number.then_some(digits)
 }
 
 const fn is_markup(letter: char) -> bool {
@@ -73,21 +101,113 @@ const fn is_markup(letter: char) -> bool {
     )
 }
 
-/// Whether GitHub would start a mention, a reference or a link here. `rest` begins with
-/// `letter`; `before` ends with it.
-fn breaks_link(letter: char, rest: &str, before: &str) -> bool {
-    let ends = |word: &str| {
-        let tail = before.len().checked_sub(word.len());
-        tail.and_then(|start| before.get(start..))
-            .is_some_and(|tail| tail.eq_ignore_ascii_case(word))
-    };
-    match letter {
-        '@' | '#' => true,
-        ':' => rest.starts_with("://") || ends("mailto:") || ends("xmpp:"),
-        'w' | 'W' => ends("www"),
-        '-' => ends("gh-"),
-        _ => false,
+/// Where a joiner has to cut what GitHub would make a mention, a reference, a commit, a link or a
+/// picture of.
+#[derive(Debug, Default)]
+struct Cut {
+    /// The last letters, in lower case: enough for every word that is looked for.
+    before: String,
+    number: Number,
+    commits_stay: bool,
+}
+
+/// Where in a hexadecimal number a text is.
+#[derive(Debug, Clone, Copy, Default)]
+enum Number {
+    #[default]
+    Outside,
+    /// In one that is no commit's name.
+    Whole,
+    /// In one that may be, after so many digits of a piece.
+    Commit(usize),
+}
+
+/// Letters that are kept of what came before.
+const KEPT: usize = 8;
+/// Digits of what GitHub links as a commit.
+const COMMIT: std::ops::RangeInclusive<usize> = 7..=40;
+/// Digits that no commit is linked by.
+const PIECE: usize = 6;
+
+impl Cut {
+    /// For a code element.
+    fn in_code() -> Self {
+        Self {
+            commits_stay: true,
+            ..Self::default()
+        }
     }
+
+    /// Whether a joiner goes in after this letter, with which `rest` begins.
+    fn after(&mut self, letter: char, rest: &str) -> bool {
+        if self.before.chars().count() == KEPT {
+            self.before.remove(0);
+        }
+        self.before.push(letter.to_ascii_lowercase());
+        self.links(letter, rest) || self.commit(letter, rest)
+    }
+
+    fn links(&self, letter: char, rest: &str) -> bool {
+        let ends = |word: &str| self.before.ends_with(word);
+        match letter {
+            '@' | '#' => true,
+            ':' => rest.starts_with("://") || ends("mailto:") || ends("xmpp:") || emoji(rest),
+            'w' | 'W' => ends("www"),
+            '-' => ends("gh-"),
+            _ => false,
+        }
+    }
+
+    /// Cuts what may be a commit's name before it is long enough to be one. Digests are longer than
+    /// that, and stay whole, as do words.
+    fn commit(&mut self, letter: char, rest: &str) -> bool {
+        let digit = |letter: &char| matches!(letter, '0'..='9' | 'a'..='f');
+        let in_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+        if !digit(&letter) {
+            self.number = Number::Outside;
+            return false;
+        }
+        self.number = match self.number {
+            Number::Outside => {
+                let length = rest.chars().take_while(digit).count();
+                let after = rest.chars().nth(length);
+                let alone = !self.before.chars().rev().nth(1).is_some_and(in_word)
+                    && !after.is_some_and(in_word);
+                if alone && COMMIT.contains(&length) {
+                    Number::Commit(1)
+                } else {
+                    Number::Whole
+                }
+            }
+            Number::Whole => Number::Whole,
+            Number::Commit(count) => Number::Commit(count % PIECE + 1),
+        };
+        let goes_on = rest.chars().nth(1).is_some_and(|next| digit(&next));
+        matches!(self.number, Number::Commit(PIECE)) && goes_on && !self.commits_stay
+    }
+}
+
+/// Names of pictures that begin with no letter: other digits between colons are times.
+const DIGITS: [&str; 8] = [
+    "+1",
+    "-1",
+    "100",
+    "1234",
+    "8ball",
+    "1st_place_medal",
+    "2nd_place_medal",
+    "3rd_place_medal",
+];
+
+/// Whether a colon begins the name of a picture, such as `:octocat:`.
+fn emoji(rest: &str) -> bool {
+    let mut parts = rest.split(':').skip(1);
+    let (Some(name), Some(_)) = (parts.next(), parts.next()) else {
+        return false;
+    };
+    let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-');
+    let named = name.starts_with(|c: char| c.is_ascii_alphabetic());
+    (1..=50).contains(&name.len()) && name.chars().all(letter) && (named || DIGITS.contains(&name))
 }
 
 /// For HTML text and double- or single-quoted attributes. At most 500 characters are kept.
@@ -113,16 +233,25 @@ pub fn html(text: &str) -> String {
 /// For HTML inside a comment, where markdown's backslashes would be seen: as [`html`], and
 /// mentions and references are cut by a joiner.
 pub(super) fn html_in_comment(text: &str) -> String {
-    let mut cut = String::with_capacity(text.len());
+    html_cut(text, Cut::default())
+}
+
+/// As [`html_in_comment`], inside a code element.
+pub(super) fn html_code(text: &str) -> String {
+    html_cut(text, Cut::in_code())
+}
+
+fn html_cut(text: &str, mut cut: Cut) -> String {
+    let mut safe = String::with_capacity(text.len());
     let line = clean(text, LONGEST);
     for (position, letter) in line.char_indices() {
-        cut.push(letter);
-        if breaks_link(letter, line.get(position..).unwrap_or_default(), &cut) {
-            cut.push(JOINER);
+        safe.push(letter);
+        if cut.after(letter, line.get(position..).unwrap_or_default()) {
+            safe.push(JOINER);
         }
     }
     // `clean` would take the joiners away again, so the entities are written here.
-    cut.replace('&', "&amp;")
+    safe.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
@@ -176,7 +305,10 @@ pub(super) fn fenced(text: &str, longest: usize) -> (String, Vec<String>) {
 fn fenced_line(line: &str) -> String {
     let indent: String = line.chars().take_while(|letter| *letter == ' ').collect();
     let indent = clean_indent(&indent);
-    let text = clean(line, LONGEST).replace("##[", "## [");
+    // Code is shown as it is, and no line of it may be taken for one of kitt's own markers.
+    let text = clean(line, LONGEST)
+        .replace("##[", "## [")
+        .replace("<!-- kitt-", "<! -- kitt-");
     if text.starts_with("::") {
         format!("{indent}\\{text}")
     } else {
@@ -271,6 +403,45 @@ mod tests {
         assert_eq!(markdown("https://x.y"), "https:\u{200d}//x.y");
         assert_eq!(markdown("www.x.y"), "www\u{200d}.x.y");
         assert_eq!(html_in_comment("<@org>"), "&lt;@\u{200d}org&gt;");
+        assert_eq!(markdown("deadbee"), "deadbe\u{200d}e");
+        assert_eq!(
+            markdown("x 0123456789012345"),
+            "x 012345\u{200d}678901\u{200d}2345"
+        );
+        assert_eq!(markdown_code("a_deadbee deadbee"), "a\\_deadbee deadbee");
+        assert_eq!(html_code("<deadbee"), "&lt;deadbee");
+        assert_eq!(markdown(":octocat:"), ":\u{200d}octocat:");
+        // Short numbers, words, times and digests stay whole.
+        for whole in [
+            "123456",
+            "decade",
+            "feedback",
+            "10:30:00+00:00",
+            "16:05:00Z: x",
+            "a:b",
+            &"0f".repeat(32),
+        ] {
+            assert_eq!(markdown(whole), whole);
+        }
+    }
+
+    #[test]
+    fn no_text_begins_a_block() {
+        for (text, safe) in [
+            ("- a", "\\- a"),
+            ("-", "\\-"),
+            ("--- -", "\\--- -"),
+            ("===", "\\==="),
+            (":--:", "\\:--:"),
+            ("+ a", "\\+ a"),
+            ("12) a", "12\\) a"),
+            ("1.", "1\\."),
+            ("+10.7 %", "+10.7 %"),
+            ("--help", "--help"),
+            ("1.5 ms", "1.5 ms"),
+        ] {
+            assert_eq!(markdown(text), safe);
+        }
     }
 
     #[test]

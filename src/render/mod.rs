@@ -8,20 +8,28 @@ mod budget;
 mod documents;
 mod escape;
 mod gate;
+mod merged;
 mod number;
+mod posted;
+mod sections;
+mod state;
 mod templates;
 mod view;
 
 use crate::{
     compare::Comparison,
-    ids::ReportKey,
+    ids::{ReportKey, Section},
     results::{Pairs, ResultSet},
     verdict::Decision,
 };
 
-pub use documents::{failure, render};
+pub use documents::{Rung, failure, render, rungs};
 pub use escape::{html, markdown};
 pub use gate::gate_table;
+pub use merged::merged;
+pub use posted::{Form, Posted, Weight, standing_state, timeless};
+pub use sections::{Composed, Leg, compose, legs, merge};
+pub use state::{GateWord, MOST_EARLIER, Outcome, Push, State};
 pub use view::{Colour, terminal};
 
 /// KITT's marker, the comment's very first line.
@@ -40,7 +48,7 @@ fn marker_of(key: &str) -> String {
 }
 
 /// What is written for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Documents {
     /// Markdown for the pull request: markers first, at most 60,000 characters.
     pub comment: String,
@@ -48,6 +56,14 @@ pub struct Documents {
     pub summary: String,
     /// One HTML file that needs nothing beside itself.
     pub report_html: String,
+    /// Markdown for a check run: no markers, at most 65,000 characters and bytes.
+    pub check_summary: String,
+    /// What the standing comment is brought up to date with.
+    pub posted: Posted,
+    /// The heading of all three as one line of plain text, not escaped for anything.
+    pub title: String,
+    /// JSON for a badge, as shields.io reads it from an endpoint.
+    pub badge: String,
 }
 
 /// Why there is no measurement, in words for people.
@@ -106,8 +122,17 @@ pub struct ReportContext {
     pub updated: String,
     /// Attempt of the CI run, from 1.
     pub attempt: Option<u32>,
+    /// Id of the CI run.
+    pub run: Option<u64>,
+    /// This job's section of a comment that several jobs share; `None`: it has one for itself.
+    pub section: Option<Section>,
+    /// What the pushes before came to, newest first, as the standing comment remembers them.
+    pub earlier: Vec<Push>,
     /// One command that reproduces the run, shown under "next steps".
     pub reproduce: Option<String>,
+    /// Why the numbers prove nothing by themselves, when code of a stranger measured them: a
+    /// sentence that goes on after "Measured on fork code:".
+    pub origin: Option<String>,
     /// Unified difference of the two effective configurations; empty when equal.
     pub config_diff: String,
 }

@@ -1,8 +1,10 @@
 //! The templates, embedded, with one registry per kind of document: each kind has its own
 //! escape. Strict mode: a name the view does not have is an error.
 
+use std::sync::OnceLock;
+
 use handlebars::{
-    Context, Handlebars, Helper, HelperResult, Output, RenderContext, RenderErrorReason,
+    Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderErrorReason,
 };
 use serde::Serialize;
 
@@ -16,11 +18,16 @@ pub(super) const MARKDOWN: &[(&str, &str)] = &[
     ("head", include_str!("../../templates/head.md.hbs")),
     ("body", include_str!("../../templates/body.md.hbs")),
     ("footer", include_str!("../../templates/footer.md.hbs")),
+    ("alert", include_str!("../../templates/alert.md.hbs")),
+    ("inner", include_str!("../../templates/inner.md.hbs")),
+    ("matrix", include_str!("../../templates/matrix.md.hbs")),
+    ("leg", include_str!("../../templates/leg.md.hbs")),
 ];
 
 pub(super) const HTML: &[(&str, &str)] = &[
     ("report", include_str!("../../templates/report.html.hbs")),
     ("failure", include_str!("../../templates/failure.html.hbs")),
+    ("index", include_str!("../../templates/index.html.hbs")),
     ("style", include_str!("../../templates/style.css")),
     ("head", include_str!("../../templates/head.html.hbs")),
     ("forest", include_str!("../../templates/forest.html.hbs")),
@@ -35,15 +42,21 @@ pub(super) struct Templates {
 }
 
 impl Templates {
-    /// Markdown: text is escaped for a paragraph or a table cell; `{{html x}}` is for the
+    /// Markdown, parsed once: text is escaped for a paragraph or a table cell; `{{html x}}` is for the
     /// inside of an HTML element.
     ///
     /// # Errors
     /// A template does not parse.
-    pub(super) fn markdown() -> Result<Self, RenderError> {
+    pub(super) fn markdown() -> Result<&'static Self, RenderError> {
+        static ONCE: OnceLock<Templates> = OnceLock::new();
+        if let Some(ready) = ONCE.get() {
+            return Ok(ready);
+        }
         let mut registry = registry(MARKDOWN, escape::markdown)?;
-        registry.register_helper("html", Box::new(html_helper));
-        Ok(Self { registry })
+        registry.register_helper("html", escaped(escape::html_in_comment));
+        registry.register_helper("code", escaped(escape::markdown_code));
+        registry.register_helper("htmlcode", escaped(escape::html_code));
+        Ok(ONCE.get_or_init(|| Self { registry }))
     }
 
     /// HTML.
@@ -90,20 +103,25 @@ fn registry(
     Ok(registry)
 }
 
-/// `{{html x}}`: text inside an HTML element of a markdown document.
-fn html_helper(
-    helper: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut RenderContext<'_, '_>,
-    out: &mut dyn Output,
-) -> HelperResult {
-    let text = helper
-        .param(0)
-        .and_then(|param| param.value().as_str())
-        .ok_or(RenderErrorReason::ParamNotFoundForIndex("html", 0))?;
-    out.write(&escape::html_in_comment(text))?;
-    Ok(())
+/// A helper that writes a text with an escape of its own: `{{html x}}` inside an HTML element of a
+/// markdown document, `{{code x}}` inside a code element of a paragraph or table, `{{htmlcode x}}`
+/// inside one of an HTML element.
+fn escaped(escape: fn(&str) -> String) -> Box<dyn HelperDef + Send + Sync> {
+    Box::new(
+        move |helper: &Helper<'_>,
+              _: &Handlebars<'_>,
+              _: &Context,
+              _: &mut RenderContext<'_, '_>,
+              out: &mut dyn Output|
+              -> HelperResult {
+            let text = helper
+                .param(0)
+                .and_then(|param| param.value().as_str())
+                .ok_or(RenderErrorReason::ParamNotFoundForIndex("escaped text", 0))?;
+            out.write(&escape(text))?;
+            Ok(())
+        },
+    )
 }
 
 #[cfg(test)]
@@ -125,7 +143,7 @@ mod tests {
     /// The names inside a template's braces.
     fn names(template: &'static str) -> BTreeSet<&'static str> {
         const WORDS: &[&str] = &[
-            "if", "else", "each", "unless", "this", "html", "true", "false",
+            "if", "else", "each", "unless", "this", "html", "htmlcode", "true", "false",
         ];
         let tags = template
             .split("{{")
@@ -168,8 +186,10 @@ mod tests {
             "kitt_marker",
             "key_marker",
             "state",
+            "id",
             "url",
             "path",
+            "place",
             "fence",
             "text",
         ];

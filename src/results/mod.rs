@@ -39,7 +39,7 @@ pub use noise::{
 };
 pub use outside::read_number;
 pub use pairs::{BASELINE_DIR, PAIRS_FILE, Pair, Pairs, Side, read_pairs};
-pub use read::{read, read_config, read_numbers, timestamp};
+pub use read::{read, read_config, read_numbers, section, timestamp};
 pub use requests::{LoggedRequest, LoggedTimes, RequestLog, Traces, traces};
 pub use write::{ResultsWriter, RunHeader, ScenarioReport};
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Fingerprint, Items};
-use crate::measure::Validity;
+use crate::{ids::Section, measure::Validity};
 
 /// One results directory, read.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +82,9 @@ pub struct Provenance {
     /// What started the CI run: `push`, `pull_request`, …
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
+    /// Which of several jobs of one CI run measured it: a leg of a matrix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub section: Option<Section>,
     /// Link to the CI run.
     pub run_url: Option<String>,
     /// Where the GPU readings came from, or why there are none.

@@ -16,7 +16,7 @@ use super::{
     requests::{self, PerRequest},
     schema_v1::{self, Document, Entry},
 };
-use crate::ids::ScenarioId;
+use crate::ids::{ScenarioId, Section};
 
 /// What tells our files from KITT's, and both from anything else.
 #[derive(Debug, Deserialize)]
@@ -67,6 +67,25 @@ pub fn timestamp(path: &Path, limits: &Limits) -> Result<Option<String>, Results
     json::check(path, &bytes, limits)?;
     let stamp: Stamp = json::parse(path, &bytes, 1)?;
     Ok(stamp.timestamp)
+}
+
+/// Which job of several a `metrics.json` is of, as it says; `None` when it names none.
+///
+/// # Errors
+/// As [`read`], as far as they concern the file as a whole.
+pub fn section(path: &Path, limits: &Limits) -> Result<Option<Section>, ResultsError> {
+    #[derive(Deserialize)]
+    struct Told {
+        provenance: Option<Named>,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        section: Option<Section>,
+    }
+    let bytes = json::read_file(path, limits.file_bytes)?;
+    json::check(path, &bytes, limits)?;
+    let told: Told = json::parse(path, &bytes, 1)?;
+    Ok(told.provenance.and_then(|named| named.section))
 }
 
 /// The largest `config.json`, in bytes.

@@ -17,7 +17,7 @@ use crate::results::{self, BASELINE_DIR, Limits, PAIRS_FILE, Pairs, ResultSet};
 const NAME: &str = "metrics.json";
 
 /// Files and directories looked at, at most. A campaign of a thousand results has a tenth of it.
-const ENTRIES: usize = 10_000;
+pub(super) const ENTRIES: usize = 10_000;
 
 /// Directories inside each other, at most; KITT's trees have six.
 const DEPTH: usize = 16;
@@ -70,6 +70,20 @@ pub fn load_pairs(path: &Path) -> Result<Option<(Pairs, ResultSet)>, StoreError>
     };
     let baseline = results::read(&dir.join(BASELINE_DIR).join(NAME), &limits)?;
     Ok(Some((pairs, baseline)))
+}
+
+/// Makes a directory with these files: all of them, or none.
+pub(super) fn place(into: &Path, files: &[(String, Vec<u8>)]) -> std::io::Result<()> {
+    let parent = into.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    fs::create_dir_all(parent)?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".kitt-store-")
+        .tempdir_in(parent)?;
+    for (name, bytes) in files {
+        fs::write(temporary.path().join(name), bytes)?;
+    }
+    fs::rename(temporary.path(), into)
 }
 
 fn listing(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {

@@ -51,7 +51,8 @@ pub fn history(
     Ok(jobs)
 }
 
-fn lines(path: &Path) -> Result<Vec<StoredJob>, StoreError> {
+/// The jobs of a `history.jsonl`.
+pub(super) fn lines(path: &Path) -> Result<Vec<StoredJob>, StoreError> {
     let limits = Limits {
         file_bytes: FILE_BYTES,
         entries: ENTRIES_OF_A_LINE,

@@ -1,12 +1,18 @@
-//! Where results live: directories, as `actions/download-artifact` leaves them, and what jobs keep
-//! for later ones: history and noise.
+//! Where results live: directories, as `actions/download-artifact` leaves them, artifacts of earlier
+//! runs, a branch of baselines, and what jobs keep for later ones: history and noise.
 
+pub mod archive;
+pub mod branch;
 mod directory;
+pub mod discover;
 mod history;
+mod legs;
 mod noise;
+pub mod share;
 
 pub use directory::{find, load, load_pairs};
 pub use history::{StoredJob, history};
+pub use legs::{LegDir, legs};
 pub use noise::{noise, replace_noise, update_noise};
 
 use std::path::PathBuf;
@@ -42,6 +48,25 @@ pub enum StoreError {
         path: PathBuf,
         /// The limit.
         limit: usize,
+    },
+    /// An archive is refused.
+    #[error("{path}: {source}")]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// The reason.
+        source: archive::ArchiveError,
+    },
+    /// GitHub did not do what was asked.
+    #[error(transparent)]
+    GitHub(#[from] crate::github::GitHubError),
+    /// Others go on writing the branch.
+    #[error("{branch} was written by others each of {attempts} times: try again later")]
+    Contended {
+        /// The branch.
+        branch: String,
+        /// How often it was tried.
+        attempts: u32,
     },
     /// The results themselves cannot be read.
     #[error(transparent)]

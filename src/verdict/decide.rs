@@ -90,6 +90,7 @@ pub fn decide(
         stage: policy.stage,
         warnings,
         accepted: outcome.accepted,
+        to_accept: outcome.to_accept,
         shifts: Vec::new(),
     })
 }

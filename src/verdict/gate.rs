@@ -29,6 +29,8 @@ pub(super) struct Outcome {
     pub(super) warnings: Vec<String>,
     /// What somebody accepted.
     pub(super) accepted: Option<Acceptance>,
+    /// What is left to do for the worst regression to be accepted.
+    pub(super) to_accept: Option<String>,
 }
 
 /// What a row does to the gate: a regression stands at its metric's stage unless it is accepted,
@@ -93,6 +95,9 @@ pub(super) fn gate(case: Case<'_>) -> Outcome {
         gate,
         warnings: at(Stage::Warn).filter_map(Gate::into_reason).collect(),
         accepted: acceptance(accept, &taken),
+        to_accept: regressed
+            .first()
+            .and_then(|worst| accept?.to_do(&worst.change.metric.name)),
     }
 }
 
@@ -101,7 +106,8 @@ fn of<'a, T>(all: &[&'a T], keep: impl Fn(&T) -> bool) -> Vec<&'a T> {
 }
 
 fn acceptance(accept: Option<&Accept>, taken: &[(&str, &str)]) -> Option<Acceptance> {
-    let label = accept?.rule.label.clone();
+    let accept = accept?;
+    let set = accept.set_by().cloned().unwrap_or_default();
     let mut reasons: Vec<&str> = Vec::new();
     let mut metrics: Vec<String> = Vec::new();
     for (metric, reason) in taken {
@@ -113,9 +119,11 @@ fn acceptance(accept: Option<&Accept>, taken: &[(&str, &str)]) -> Option<Accepta
         }
     }
     (!metrics.is_empty()).then(|| Acceptance {
-        label,
+        label: accept.rule.label.clone(),
         reason: reasons.join("; "),
         metrics,
+        by: set.login,
+        at: set.at,
     })
 }
 

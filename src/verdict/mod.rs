@@ -191,7 +191,7 @@ pub struct LimitCheck {
 }
 
 /// A regression that somebody accepted: the gate passes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acceptance {
     /// The label that allowed it.
     pub label: String,
@@ -199,17 +199,35 @@ pub struct Acceptance {
     pub reason: String,
     /// The metrics that regressed, or whose limit is broken.
     pub metrics: Vec<String>,
+    /// The account that set the label; `None`: not known.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// When it was set, RFC 3339 in UTC; `None`: not known.
+    #[serde(default)]
+    pub at: Option<String>,
 }
 
 impl Acceptance {
     /// What was accepted and why, as one sentence.
     pub fn sentence(&self) -> String {
         format!(
-            "Accepted by the label `{}`: {} ({}).",
+            "Accepted by the label `{}`{}: {} ({}).",
             self.label,
+            self.setter(),
             self.reason,
             self.metrics.join(", ")
         )
+    }
+
+    /// Who set the label and when, as the end of a phrase: `, set by octocat at
+    /// 2026-01-15T10:30:00Z`; empty where neither is known. Without an `@`: nobody is to be called.
+    pub fn setter(&self) -> String {
+        let by = self.by.as_ref().map(|login| format!(" by {login}"));
+        let at = self.at.as_ref().map(|time| format!(" at {time}"));
+        if by.is_none() && at.is_none() {
+            return String::new();
+        }
+        format!(", set{}{}", by.unwrap_or_default(), at.unwrap_or_default())
     }
 }
 
@@ -242,6 +260,9 @@ pub struct Decision {
     pub warnings: Vec<String>,
     /// What regressed and was accepted.
     pub accepted: Option<Acceptance>,
+    /// What is left to do for the worst regression to be accepted, as one sentence; `None` where
+    /// nothing is, or the policy does not allow it.
+    pub to_accept: Option<String>,
     /// Where gating metrics shifted on the base branch of late, for a job of that branch. Told,
     /// and no part of the verdict.
     pub shifts: Vec<Shift>,
@@ -262,6 +283,7 @@ impl Decision {
             stage: Stage::Block,
             warnings: Vec::new(),
             accepted: None,
+            to_accept: None,
             shifts: Vec::new(),
         }
     }

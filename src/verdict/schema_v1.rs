@@ -4,6 +4,8 @@
 //!
 //! | key | meaning |
 //! |---|---|
+//! | `accepted` | what was accepted, why, by which label, and who set it when; `null`: nothing |
+//! | `to_accept` | what is left to do for the worst regression to be accepted, in words |
 //! | `family` | `alpha`: the one-sided error that all gating tests share; `tests`: how many do |
 //! | `planned_pairs` | most pairs that were planned; `null` without pairs |
 //! | `stopped` | why no more pairs were measured, in words; `null` without pairs |
@@ -43,6 +45,7 @@ pub fn comparison_json(decision: &Decision, comparison: &Comparison) -> Value {
         "verdict": decision.verdict,
         "gate": { "state": decision.gate.name(), "reason": decision.gate.reason(), "stage": decision.stage },
         "accepted": decision.accepted,
+        "to_accept": decision.to_accept,
         "warnings": decision.warnings,
         "runs": { "baseline": comparison.runs.0, "current": comparison.runs.1 },
         "family": decision.family,

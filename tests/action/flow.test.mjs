@@ -5,15 +5,8 @@ import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { before, describe, test } from "node:test";
-import { ARCHIVE, ROOT, VERSION, actionCheckout, artifactActions, fakeGitHub, packRelease, runComposite, scratch, withoutGitHub, withoutRunner } from "./support.mjs";
+import { ARCHIVE, BINARY, ROOT, VERSION, actionCheckout, artifactActions, fakeGitHub, packRelease, runComposite, scratch, withoutBinary, withoutGitHub, withoutRunner } from "./support.mjs";
 
-const BINARY = process.env.KITT_TEST_BINARY ?? path.join(process.env.CARGO_TARGET_DIR ?? path.join(ROOT, "target"), "debug/kitt");
-function withoutBinary() {
-  if (fs.existsSync(BINARY)) return false;
-  const reason = `${BINARY} is missing: cargo build`;
-  if (process.env.KITT_TEST_BINARY) throw new Error(reason);
-  return reason;
-}
 const skip = withoutRunner || withoutGitHub || withoutBinary();
 
 // Little noise, so that what the tests are about is told apart by far; slow enough for a client that

@@ -14,7 +14,8 @@ export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "
 const CACHE = process.env.KITT_CACHE_DIR
   ?? path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), ".cache"), "kitt-action");
 const TOOLS = path.join(process.env.KITT_TEST_SHARED ?? path.resolve(ROOT, "../shared"), "tools");
-const RUNNER = path.join(CACHE, "composite/run-composite.mjs");
+export const COMPOSITE = path.join(CACHE, "composite");
+const RUNNER = path.join(COMPOSITE, "run-composite.mjs");
 const FAKE_GITHUB = path.join(TOOLS, "fake-github.mjs");
 
 // The triple a release has for this machine, as action/install.sh finds it.
@@ -42,9 +43,18 @@ export async function fakeGitHub(options) {
   return server;
 }
 
+// The binary that was just built.
+export const BINARY = process.env.KITT_TEST_BINARY ?? path.join(process.env.CARGO_TARGET_DIR ?? path.join(ROOT, "target"), "debug/kitt");
+export function withoutBinary() {
+  if (fs.existsSync(BINARY)) return false;
+  const reason = `${BINARY} is missing: cargo build`;
+  if (process.env.KITT_TEST_BINARY) throw new Error(reason);
+  return reason;
+}
+
 // At the end of the file's tests, not of the test or hook that asked.
 const made = [];
-const servers = [];
+export const servers = [];
 after(async () => {
   await Promise.all(servers.map((server) => server.close()));
   for (const dir of made) fs.rmSync(dir, { recursive: true, force: true });
@@ -119,7 +129,7 @@ export async function releaseServer(dir, { failures = 0 } = {}) {
 
 // What the two nested actions do, as far as kitt-action sees it: artifacts are folders of one
 // directory, and every call is written down with its inputs.
-export function artifactActions() {
+export function artifactActions({ refuse = false } = {}) {
   const store = scratch();
   const calls = path.join(scratch(), "calls");
   const make = (main, inputs) => {
@@ -136,7 +146,15 @@ export function artifactActions() {
     return dir;
   };
   const upload = ({ fs, path, input, store }) => {
-    if (fs.existsSync(input("path"))) fs.cpSync(input("path"), path.join(store, encodeURIComponent(input("name"))), { recursive: true });
+    // One path, or a file on each line; these go side by side.
+    const [from, ...more] = input("path").split("\n").filter(Boolean);
+    const to = path.join(store, encodeURIComponent(input("name")));
+    if (!more.length && fs.existsSync(from) && fs.statSync(from).isDirectory()) return fs.cpSync(from, to, { recursive: true });
+    for (const file of [from, ...more].filter((name) => name && fs.existsSync(name))) fs.cpSync(file, path.join(to, path.basename(file)), { recursive: true });
+  };
+  const refused = () => {
+    console.log("::error::Failed to CreateArtifact: an artifact with this name already exists");
+    process.exit(1);
   };
   const download = ({ fs, path, input, store }) => {
     const from = path.join(store, encodeURIComponent(input("name")));
@@ -150,7 +168,7 @@ export function artifactActions() {
     store,
     calls: () => trace(calls),
     uses: {
-      "actions/upload-artifact": make(upload, ["name", "path", "if-no-files-found", "overwrite"]),
+      "actions/upload-artifact": make(refuse ? refused : upload, ["name", "path", "if-no-files-found", "overwrite"]),
       "actions/download-artifact": make(download, ["name", "path", "run-id", "github-token"]),
     },
   };

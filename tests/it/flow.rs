@@ -56,22 +56,22 @@ fn json(path: &Path) -> Value {
 }
 
 /// A pretended step of GitHub Actions: its files, and a directory to work in.
-struct Step {
+pub struct Step {
     dir: TempDir,
 }
 
 impl Step {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = kitt();
         command
             .args(args)
@@ -83,7 +83,7 @@ impl Step {
     }
 
     /// Step outputs, parsed as the runner does: heredocs and `name=value`.
-    fn outputs(&self) -> BTreeMap<String, String> {
+    pub fn outputs(&self) -> BTreeMap<String, String> {
         let text = fs::read_to_string(self.path("output")).unwrap();
         let mut lines = text.lines();
         let mut found = BTreeMap::new();

@@ -14,10 +14,16 @@
     reason = "test code: a panic is a failing test, and names are the documentation"
 )]
 
+mod accepted;
 mod audit;
+mod badge;
+mod baseline;
 mod calibrate;
 mod calibrate_runner;
+mod check_run;
 mod cli;
+mod commit_comment;
+mod contract;
 mod daemon;
 mod demo;
 mod dialect;
@@ -27,19 +33,29 @@ mod driving;
 mod engine_commands;
 mod engine_logs;
 mod engines;
+mod events;
 mod fault_matrix;
 mod fingerprint;
 mod flow;
+mod fork;
 mod gate;
+mod github;
+mod github_client;
 mod harness;
 mod history;
+mod hostile;
+mod init;
 mod known_answers;
+mod ladder;
 mod leaks;
+mod links;
 mod load;
 mod load_faults;
 #[cfg(target_os = "linux")]
+mod matrix;
 mod nvml;
 mod operating;
+mod outputs;
 mod paced;
 mod pairs;
 mod publish;
@@ -52,6 +68,7 @@ mod render_designs;
 mod results;
 mod sample;
 mod scripted;
+mod sections;
 mod serve;
 mod server_metrics;
 mod sim;

@@ -27,7 +27,7 @@ fn readable(documents: &Documents) -> String {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let (text, last) = documents.comment.trim_end().rsplit_once('\n').unwrap();
     let state = last
-        .strip_prefix("<!-- kitt-state:1 ")
+        .strip_prefix("<!-- kitt-state:2 ")
         .and_then(|rest| rest.strip_suffix(" -->"))
         .unwrap();
     let state = String::from_utf8(STANDARD.decode(state).unwrap()).unwrap();

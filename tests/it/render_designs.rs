@@ -176,7 +176,8 @@ fn a_little_more_of_the_same_is_named_by_its_setting() {
 fn history_says_which_jobs() {
     let base = Side { runs: 1, ..BASE };
     let sample = decided_by_history(base, base, 12);
-    let text = comment("history", &sample);
+    // Commits and digests in running text are cut unseen.
+    let text = comment("history", &sample).replace('\u{200d}', "");
     for said in [
         "\nThis job against 12 jobs since 0000000 (2026-01-02).\n",
         "Student's t against the comparable jobs before this one: 12",
@@ -208,7 +209,8 @@ fn one_job_against_one_says_what_would_decide() {
 #[test]
 fn what_differs_stands_in_a_table_with_why_it_matters() {
     let sample = sample::incomparable();
-    let text = comment("incomparable", &sample);
+    // Commits and digests in running text are cut unseen.
+    let text = comment("incomparable", &sample).replace('\u{200d}', "");
     let table = "| Why not comparable | Baseline | Current | Why it matters |\n|---|---|---|---|\n\
         | ⚠️ **gpu.name** | NVIDIA H100 80GB HBM3 | NVIDIA L40S | model of the GPUs: other hardware, other speed |\n";
     assert!(text.contains(table), "{text}");
@@ -231,13 +233,15 @@ fn what_the_policy_makes_of_it_is_said_first() {
         label: "inference-cost-accepted".to_owned(),
         reason: "the new sampler @octocat wanted".to_owned(),
         metrics: vec!["tpot_ms.p50".to_owned()],
+        by: Some("octocat".to_owned()),
+        at: Some("2026-01-31T16:05:00Z".to_owned()),
     });
     sample.decision.stage = Stage::Warn;
     sample.decision.warnings = vec!["output throughput would have closed the gate".to_owned()];
     sample.decision.metrics[0].stage = Stage::Warn;
     let text = comment("accepted", &sample);
     for said in [
-        "**Accepted**: tpot\\_ms.p50, by the label inference-cost-accepted: the new sampler ",
+        "**Accepted**: tpot\\_ms.p50, by the label inference-cost-accepted, set by octocat at 2026-01-31T16:05:00Z: the new sampler ",
         "**Stage**: the policy warns here and blocks nothing.",
         "**Warning**: output throughput would have closed the gate",
         "| ❌ regressed, warns |",
@@ -263,7 +267,8 @@ fn a_shift_of_the_base_branch_is_told_apart_from_the_verdict() {
         worse: Some(true),
         words: "TTFT p50 of latency: shift since abc1234 (2026-01-15), +6.1 %".to_owned(),
     }];
-    let text = comment("shift", &sample);
+    // Commits and digests in running text are cut unseen.
+    let text = comment("shift", &sample).replace('\u{200d}', "");
     let said = "**On the base branch**, no part of the verdict\n- TTFT p50 of latency: shift since abc1234 (2026-01-15), +6.1 %\n";
     assert!(text.contains(said), "{text}");
     assert!(html(&sample).contains("<h2>On the base branch</h2>"));

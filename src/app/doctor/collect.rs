@@ -15,7 +15,8 @@ use crate::{
     context::{EnvSnapshot, Gpus, Inputs},
     engine::{ENGINES, Engine, ImageSource},
     error::Error,
-    limits, load, publish,
+    github::{self, GitHub},
+    limits, load,
     results::{HostFacts, PciBoard},
     serve::{self, Daemon, DaemonFacts, ServeError, ServeOptions},
     telemetry::HostState,
@@ -236,8 +237,8 @@ async fn github(inputs: &Inputs) -> Option<Result<GitHubFacts, String>> {
         ));
     };
     let asked = async {
-        let github = publish::GitHub::new(&inputs.publish.api_url, token)?;
-        publish::token_facts(&github, repo).await
+        let github = GitHub::new(&inputs.publish.api_url, token)?;
+        github::token_facts(&github, repo).await
     };
     Some(match asked.await {
         Ok(facts) => Ok(GitHubFacts {

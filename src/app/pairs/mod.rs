@@ -65,7 +65,7 @@ pub(super) async fn measure(inputs: &Inputs, stop: &Stop) -> Result<Measured, Er
 async fn always(inputs: &Inputs, stop: &Stop) -> Result<Measured, Error> {
     tracing::info!("pairs: `baseline: ab` asks for them");
     let prepared = measure::prepare(&inputs.measure)?;
-    let stored = report::stored_baseline(inputs.baseline_dir.as_deref())?;
+    let stored = report::stored_baseline(inputs, inputs.baseline_dir.as_deref())?;
     let rebuilt = rebuild::rebuild(inputs, &prepared.plan, &stored).await?;
     let run = stored.as_ref().ok().and_then(time_of_a_run);
     let forecast = forecast(inputs, &prepared.plan, &stored, run)?;

@@ -4,8 +4,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::pattern::Pattern;
-use crate::ids::is_hidden;
+use super::{
+    pattern::Pattern,
+    standing::{Expires, Role, SetBy, Standing},
+};
+use crate::{context::Trigger, ids::is_hidden};
 
 /// Longest reason that is kept, in characters.
 const MAX_CHARS: usize = 300;
@@ -24,6 +27,14 @@ pub struct AcceptRule {
     /// Whether a broken absolute limit can be accepted too.
     #[serde(default)]
     pub limits: bool,
+    /// How long the label counts: for the commit that it was set for (head), or as long as it is
+    /// there (never).
+    #[serde(default)]
+    pub expires: Expires,
+    /// The least role of who sets the label: triage, write, maintain or admin. Anybody who can set
+    /// one when absent, which may be a workflow.
+    #[serde(default)]
+    pub by: Option<Role>,
 }
 
 /// A reason, and what it is for.
@@ -40,16 +51,37 @@ pub struct GivenReason {
 pub struct Accept {
     /// What the policy allows.
     pub rule: AcceptRule,
-    /// Whether the pull request has the label.
-    pub labelled: bool,
+    /// How the label stands.
+    pub standing: Standing,
     /// The reasons that were given.
     pub reasons: Vec<GivenReason>,
 }
 
 impl Accept {
+    /// What the event alone says.
+    pub(super) fn of_event(rule: AcceptRule, setting: Option<&str>, trigger: &Trigger) -> Self {
+        let standing = Standing::of_event(&rule.label, rule.expires, rule.by, trigger);
+        Self {
+            rule,
+            standing,
+            reasons: reasons(setting, trigger.body.as_deref().unwrap_or_default()),
+        }
+    }
+
+    /// Who set the label that counts.
+    pub const fn set_by(&self) -> Option<&SetBy> {
+        match &self.standing {
+            Standing::Counts(set) => Some(set),
+            Standing::Absent
+            | Standing::Stale { .. }
+            | Standing::NotAllowed { .. }
+            | Standing::NotTold(_) => None,
+        }
+    }
+
     /// The reason for which a regression of this metric is accepted.
     pub fn reason(&self, metric: &str) -> Option<&str> {
-        if !self.labelled || !self.allows(metric) {
+        if !self.standing.counts() || !self.allows(metric) {
             return None;
         }
         let fits = |given: &&GivenReason| {
@@ -80,7 +112,10 @@ impl Accept {
             let metrics = given.metrics.as_ref();
             metrics.is_none_or(|pattern| pattern.matches(metric))
         });
-        Some(match (self.labelled, reason) {
+        if let Some(objection) = self.standing.objection(label) {
+            return Some(objection);
+        }
+        Some(match (self.standing.counts(), reason) {
             (true, true) => return None,
             (true, false) => format!(
                 "The label `{label}` does not count without a reason: write a line `{KEYWORD}: \
@@ -98,10 +133,19 @@ impl Accept {
     }
 }
 
+/// All reasons: the setting `accept-reason`, and those of the description.
+pub fn reasons(setting: Option<&str>, body: &str) -> Vec<GivenReason> {
+    let setting = setting.and_then(clean_reason).map(|text| GivenReason {
+        metrics: None,
+        text,
+    });
+    setting.into_iter().chain(reasons_in(body)).collect()
+}
+
 /// The reasons in a pull request's description: lines such as `kitt-accept: safer sampling` or
 /// `kitt-accept(ttft_ms.*): two more layers`. Comments and code of the description, a template's
 /// example for one, give no reason; neither do quotes of others.
-pub fn reasons_in(body: &str) -> Vec<GivenReason> {
+fn reasons_in(body: &str) -> Vec<GivenReason> {
     let mut found = Vec::new();
     let visible = without_comments(body);
     let mut fence: Option<&str> = None;
@@ -239,8 +283,14 @@ mod tests {
                 label: "kitt/accept".to_owned(),
                 metrics: metrics.iter().map(|name| name.parse().unwrap()).collect(),
                 limits: false,
+                expires: Expires::Head,
+                by: None,
             },
-            labelled,
+            standing: if labelled {
+                Standing::Counts(SetBy::default())
+            } else {
+                Standing::Absent
+            },
             reasons: reasons_in(body),
         }
     }
@@ -258,6 +308,18 @@ mod tests {
             Some("a first pass")
         );
         assert_eq!(accept(true, own, &[]).reason("output_tps"), Some("all"));
+    }
+
+    #[test]
+    fn a_label_that_does_not_count_is_the_first_thing_to_say() {
+        let why = "nobody knows".to_owned();
+        let unclear = Accept {
+            standing: Standing::NotTold(why),
+            ..accept(true, "kitt-accept: worth it", &[])
+        };
+        assert_eq!(unclear.reason("x"), None);
+        let said = unclear.to_do("x").unwrap();
+        assert!(said.contains("does not count: nobody knows"), "{said}");
     }
 
     #[test]

@@ -104,18 +104,34 @@ impl ContextRule {
                 }
                 None => said(false, vec!["no changed path matches".to_owned()]),
             },
-            Changed::Unknown(reason) => {
-                let relaxes = self.could_relax(standing);
-                let then = if relaxes {
-                    "and it could relax the gate: it is left out to be on the safe side"
-                } else {
-                    "and it relaxes nothing: it holds to be on the safe side"
-                };
-                met.push(format!(
-                    "the changed paths are not known ({reason}), {then}"
-                ));
-                said(!relaxes, met)
+            Changed::Cut(paths, reason) => {
+                match first(&self.paths, paths.iter().map(String::as_str)) {
+                    Some((pattern, path)) => {
+                        met.push(format!("{path} changes, which matches {pattern}"));
+                        said(true, met)
+                    }
+                    None => self.unsure(standing, met, &format!("not all known ({reason})")),
+                }
             }
+            Changed::Unknown(reason) => {
+                self.unsure(standing, met, &format!("not known ({reason})"))
+            }
+        }
+    }
+
+    /// The outcome where the changed paths do not tell: on the safe side.
+    fn unsure(&self, standing: &GatePolicy, mut met: Vec<String>, state: &str) -> ContextOutcome {
+        let relaxes = self.could_relax(standing);
+        let then = if relaxes {
+            "and it could relax the gate: it is left out to be on the safe side"
+        } else {
+            "and it relaxes nothing: it holds to be on the safe side"
+        };
+        met.push(format!("the changed paths are {state}, {then}"));
+        ContextOutcome {
+            name: self.name.clone(),
+            applies: !relaxes,
+            why: met.join(", "),
         }
     }
 

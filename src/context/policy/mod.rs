@@ -6,15 +6,17 @@ mod overrides;
 mod pattern;
 mod resolve;
 mod rules;
+mod standing;
 mod written;
 
 use serde::{Deserialize, Serialize};
 
-pub use accept::{Accept, AcceptRule, GivenReason, reasons_in};
+pub use accept::{Accept, AcceptRule, GivenReason, reasons};
 pub use contexts::{ContextOutcome, ContextRule};
 pub use pattern::{Glob, PathPattern, Pattern, PatternError};
 pub(super) use resolve::resolve;
 pub use rules::{LimitRule, MetricRule, On, OnWritten, Reaction, Stage};
+pub use standing::{Expires, Role, SetBy, Standing, is_same_label};
 pub use written::PolicyWritten;
 
 use super::ContextError;

@@ -3,7 +3,7 @@
 
 use super::{
     GatePolicy, On, Stage,
-    accept::{Accept, GivenReason, clean_reason, reasons_in},
+    accept::{Accept, clean_reason},
     contexts::{ContextOutcome, ContextRule, Situation},
     overrides::{Override, Sets, Value, overrides},
     pattern::{Pattern, list},
@@ -63,31 +63,14 @@ pub(in crate::context) fn resolve(
     for one in overrides(env, &names)? {
         standing.of_variable(&one);
     }
-    standing.policy.accept = accept(&file.policy, layers, trigger);
+    let rule = file.policy.accept.clone();
+    standing.policy.accept =
+        rule.map(|rule| Accept::of_event(rule, layers.text("accept-reason"), trigger));
     standing.say_accept(layers, place);
     Ok(Resolved {
         policy: standing.policy,
         contexts: standing.contexts,
         rows: standing.rows,
-    })
-}
-
-fn accept(written: &PolicyWritten, layers: &Layers, trigger: &Trigger) -> Option<Accept> {
-    let rule = written.accept.clone()?;
-    let labelled = trigger
-        .labels
-        .iter()
-        .any(|label| label.eq_ignore_ascii_case(rule.label.trim()));
-    let setting = layers.text("accept-reason").and_then(clean_reason);
-    let setting = setting.map(|text| GivenReason {
-        metrics: None,
-        text,
-    });
-    let body = trigger.body.as_deref().unwrap_or_default();
-    Some(Accept {
-        rule,
-        labelled,
-        reasons: setting.into_iter().chain(reasons_in(body)).collect(),
     })
 }
 
@@ -319,12 +302,7 @@ impl Standing {
         let Some(accept) = self.policy.accept.clone() else {
             return;
         };
-        let there = if accept.labelled {
-            "is there"
-        } else {
-            "is not there"
-        };
-        let label = format!("{}, which {there}", accept.rule.label);
+        let label = format!("{}, which {}", accept.rule.label, accept.standing);
         self.set("policy.accept.label", &label, place);
         let set = layers.text("accept-reason").and_then(clean_reason);
         for (index, given) in accept.reasons.iter().enumerate() {

@@ -7,7 +7,7 @@ use super::{Basis, change};
 use crate::{
     compare::{Design, FEWEST_JOBS},
     render::{
-        ReportInput,
+        ReportContext, ReportInput,
         escape::clean,
         number::{plural, share},
     },
@@ -28,7 +28,8 @@ pub(super) fn basis(input: &ReportInput<'_>) -> Vec<Basis> {
         let of = |judged: &Judged| judged.change.estimate.map(|estimate| estimate.design);
         gating().any(|judged| of(judged) == Some(design))
     };
-    let mut sentences = policy(input);
+    let mut sentences: Vec<Basis> = origin(input.context).into_iter().collect();
+    sentences.extend(policy(input));
     if gating().any(|judged| judged.change.pairs.is_some()) {
         sentences.push(in_pairs(input));
     }
@@ -40,6 +41,17 @@ pub(super) fn basis(input: &ReportInput<'_>) -> Vec<Basis> {
         sentences.push(provisional(&singles));
     }
     sentences
+}
+
+/// Longest sentence about where the numbers come from, in characters.
+const ORIGIN: usize = 480;
+
+/// What to take the numbers for when a stranger's code measured them.
+pub(super) fn origin(context: &ReportContext) -> Option<Basis> {
+    context.origin.as_deref().map(|words| Basis {
+        mark: Some("Measured on fork code"),
+        words: clean(words, ORIGIN),
+    })
 }
 
 /// Warnings of the policy that are shown.
@@ -55,9 +67,10 @@ fn policy(input: &ReportInput<'_>) -> Vec<Basis> {
     };
     let accepted = decision.accepted.as_ref().map(|accepted| {
         let words = format!(
-            "{}, by the label {}: {}.",
+            "{}, by the label {}{}: {}.",
             accepted.metrics.join(", "),
             accepted.label,
+            accepted.setter(),
             accepted.reason
         );
         mark("Accepted", clean(&words, 2 * SENTENCE))

@@ -118,7 +118,7 @@ fn range(
 }
 
 /// `2026-01-31 17:05 UTC`; a text that is no RFC 3339 time stays as it is.
-fn moment(text: &str) -> String {
+pub(in crate::render) fn moment(text: &str) -> String {
     text.parse::<jiff::Timestamp>().map_or_else(
         |_| clean(text, 40),
         |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string(),

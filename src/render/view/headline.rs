@@ -120,6 +120,25 @@ fn sentence(input: &ReportInput<'_>, overall: Verdict, number: usize, gating: us
     }
 }
 
+/// The worst change in a few words, for lists of reports: a broken limit, else the first
+/// regression, else the first improvement.
+pub(super) fn worst_change(input: &ReportInput<'_>) -> Option<String> {
+    if let Some(check) = broken(input).next() {
+        return Some(format!(
+            "{}: limit broken",
+            clean(&check.metric.label, NAME)
+        ));
+    }
+    let found = changed_metrics(input).into_iter();
+    let told = |judged: &&Judged| {
+        input.baseline.is_ok() && matches!(judged.verdict, Verdict::Regressed | Verdict::Improved)
+    };
+    found.into_iter().find(told).map(|judged| {
+        let label = clean(&judged.change.metric.label, NAME);
+        format!("{label} {}", change::delta(judged))
+    })
+}
+
 /// The worst gating regression, for the machine's memory.
 pub(super) fn regressions<'a>(input: &ReportInput<'a>) -> Vec<&'a Judged> {
     let mut found = changed_metrics(input);

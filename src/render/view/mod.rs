@@ -7,9 +7,11 @@ mod absolute;
 mod alert;
 mod all;
 mod axis;
+mod badge;
 mod basis;
 mod cdf;
 mod change;
+mod earlier;
 mod environment;
 mod footer;
 mod forest;
@@ -26,8 +28,11 @@ mod words;
 
 use serde::Serialize;
 
-pub(super) use report::{Pictures, failure, report};
+pub(super) use badge::{badge, failed_badge};
+pub(super) use report::{Pictures, failure, report, short};
+pub(super) use state::{error_state, state};
 pub use terminal::{Colour, terminal};
+pub(super) use words::{outcome as outcome_word, outcome_icon};
 
 /// The comment, the summary and the report.
 #[derive(Debug, Clone, Serialize)]
@@ -38,6 +43,10 @@ pub(super) struct View {
     pub(super) key_marker: String,
     /// Icon, verdict and colour.
     pub(super) title: Title,
+    /// Whether it stands in a folded section of a comment that several jobs share.
+    pub(super) nested: bool,
+    /// What the push before had and this one has not.
+    pub(super) resolved: Option<String>,
     /// How the sides were compared, one sentence for each design.
     pub(super) basis: Vec<Basis>,
     /// What was measured, where.
@@ -62,6 +71,8 @@ pub(super) struct View {
     pub(super) server: Option<Server>,
     /// Environment and configuration; `None` when nothing is known or it does not fit.
     pub(super) environment: Option<Environment>,
+    /// The pushes before; `None` when there are none or they do not fit.
+    pub(super) earlier: Option<Earlier>,
     /// Where the base branch itself shifted of late.
     pub(super) shifts: Vec<String>,
     /// What to do now; `None` when there is nothing to do.
@@ -84,6 +95,9 @@ pub(super) struct FailureView {
     pub(super) kitt_marker: &'static str,
     pub(super) key_marker: String,
     pub(super) title: Title,
+    pub(super) nested: bool,
+    /// Nothing: nothing is known to be well again.
+    pub(super) resolved: Option<String>,
     /// Empty: nothing was compared.
     pub(super) basis: Vec<Basis>,
     pub(super) subject: Vec<Part>,
@@ -109,6 +123,18 @@ pub(super) struct Title {
     pub(super) gate: &'static str,
     /// Class of the colour in the report: `bad`, `good`, `unsure` or `neutral`.
     pub(super) tone: &'static str,
+}
+
+impl Title {
+    /// The heading as one line of plain text, without the icon.
+    pub(super) fn plain(&self) -> String {
+        let counts: Vec<String> = self
+            .counts
+            .iter()
+            .map(|words| format!(" · {words}"))
+            .collect();
+        format!("{}{} — {}", self.sentence, counts.concat(), self.gate)
+    }
 }
 
 /// How the sides were compared.
@@ -247,6 +273,82 @@ pub(super) struct ServerRow {
     pub(super) quantity: &'static str,
     pub(super) base: String,
     pub(super) head: String,
+}
+
+/// The pushes before this one.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Earlier {
+    /// How many.
+    pub(super) title: String,
+    pub(super) pushes: Vec<EarlierRow>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct EarlierRow {
+    pub(super) icon: &'static str,
+    pub(super) verdict: &'static str,
+    pub(super) push: String,
+    pub(super) when: String,
+    pub(super) worst: String,
+    pub(super) gate_word: &'static str,
+}
+
+/// What heads a comment that several jobs share.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Matrix {
+    pub(super) kitt_marker: &'static str,
+    pub(super) key_marker: String,
+    pub(super) title: Title,
+    /// Whether a job has not measured this push.
+    pub(super) stale: bool,
+    pub(super) jobs: Vec<JobRow>,
+    /// `3 more jobs`, when not all fit.
+    pub(super) more: Option<String>,
+}
+
+/// One job of a matrix.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct JobRow {
+    pub(super) icon: &'static str,
+    pub(super) job: String,
+    /// A clean link to its run.
+    pub(super) url: Option<String>,
+    pub(super) verdict: &'static str,
+    pub(super) worst: String,
+    pub(super) gate_word: &'static str,
+    /// The commit it is from, when that is not this push.
+    pub(super) from: Option<String>,
+}
+
+/// A page that leads to the reports of all jobs.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct IndexView {
+    pub(super) title: Title,
+    pub(super) index_rows: Vec<IndexRow>,
+    pub(super) version: &'static str,
+}
+
+/// One job, and where its report is.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct IndexRow {
+    pub(super) row: JobRow,
+    /// A clean relative link.
+    pub(super) place: String,
+}
+
+/// One job's section.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct LegView {
+    /// Its name, as digits.
+    pub(super) id: String,
+    pub(super) row: JobRow,
+    /// Whether it is shown unfolded.
+    pub(super) open: bool,
+    /// Its rendered markdown; empty where it does not fit.
+    pub(super) text: String,
+    /// The machine's memory, base64.
+    pub(super) state: String,
 }
 
 /// What differs around the measurement.

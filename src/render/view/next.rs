@@ -89,9 +89,12 @@ fn of_verdict(input: &ReportInput<'_>, failed: bool) -> Vec<Step> {
 
 /// A regression that pairs have proven needs no second look; one between jobs may be the job's.
 fn of_regressed(input: &ReportInput<'_>) -> Vec<Step> {
-    let mut steps = vec![say(
-        "Find what made it worse, or widen its limit if the cost is accepted.",
-    )];
+    let found = match &input.decision.to_accept {
+        None => "Find what made it worse, or widen its limit if the cost is accepted.".to_owned(),
+        // The label is the configuration's, the rest are kitt's words; names are cleaned all the same.
+        Some(to_do) => format!("Find what made it worse. {}", clean(to_do, 400)),
+    };
+    let mut steps = vec![say(found)];
     let between_jobs = |judged: &Judged| {
         let design = judged.change.estimate.map(|estimate| estimate.design);
         matches!(design, Some(Design::Single | Design::History))

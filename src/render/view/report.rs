@@ -1,8 +1,9 @@
 //! Puts the view together.
 
 use super::{
-    Alert, FailureView, Part, Title, View, absolute, alert, all, basis, cdf, environment, footer,
-    forest, headline, limits, next, pairs, rows, server, state,
+    Alert, FailureView, Part, Title, View, absolute, alert, all, basis, cdf, earlier, environment,
+    footer, forest, headline, limits, next, pairs, rows, server,
+    state::{error_state, state},
 };
 use crate::{
     render::{
@@ -38,6 +39,8 @@ pub(in crate::render) fn report(
         kitt_marker: KITT_MARKER,
         key_marker: marker(input.context),
         title: headline::title(input),
+        nested: detail.nested,
+        resolved: earlier::resolved(input),
         basis: basis::basis(input),
         subject: subject(input),
         compared: input.baseline.is_ok(),
@@ -66,12 +69,17 @@ pub(in crate::render) fn report(
             Vec::new()
         },
         footer: footer::footer(input),
-        state: state::state(input),
+        earlier: earlier::earlier(input.context, detail),
+        state: state(input).encode(),
     }
 }
 
 /// The view of a measurement that could not be made.
-pub(in crate::render) fn failure(context: &ReportContext, problem: &Problem<'_>) -> FailureView {
+pub(in crate::render) fn failure(
+    context: &ReportContext,
+    problem: &Problem<'_>,
+    nested: bool,
+) -> FailureView {
     FailureView {
         kitt_marker: KITT_MARKER,
         key_marker: marker(context),
@@ -82,7 +90,9 @@ pub(in crate::render) fn failure(context: &ReportContext, problem: &Problem<'_>)
             gate: "no verdict",
             tone: "unsure",
         },
-        basis: Vec::new(),
+        nested,
+        resolved: None,
+        basis: basis::origin(context).into_iter().collect(),
         subject: known("model", problem.model)
             .into_iter()
             .chain(known("engine", problem.engine))
@@ -101,7 +111,7 @@ pub(in crate::render) fn failure(context: &ReportContext, problem: &Problem<'_>)
             .as_deref()
             .map(|command| environment::code(command, 20)),
         footer: footer::bare(context),
-        state: state::error_state(context),
+        state: error_state(context).encode(),
     }
 }
 
@@ -175,7 +185,7 @@ fn subject(input: &ReportInput<'_>) -> Vec<Part> {
 }
 
 /// Seven digits of a commit, anything else as it is.
-pub(super) fn short(text: &str) -> String {
+pub(in crate::render) fn short(text: &str) -> String {
     let is_commit =
         matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_commit {

@@ -1,56 +1,47 @@
-//! The machine's memory in the comment's last line: versioned JSON, base64, so that nothing in
-//! it can end the HTML comment.
+//! What a report leaves in its comment for later runs.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::Serialize;
+use super::headline;
+use crate::{
+    render::{
+        GateWord, ReportContext, ReportInput,
+        escape::clean,
+        state::{MOST_EARLIER, MOST_REGRESSIONS, Outcome, State, VERSION},
+    },
+    verdict::Verdict,
+};
 
-use super::headline::regressions;
-use crate::render::{ReportContext, ReportInput, escape::clean};
-
-/// Regressions that are remembered.
-const REMEMBERED: usize = 20;
-
-/// What a later run may want to know. Readers take what they know of the version they know.
-#[derive(Serialize)]
-struct State<'a> {
-    version: u32,
-    verdict: &'a str,
-    gate: &'a str,
-    head: Option<String>,
-    updated: &'a str,
-    regressions: Vec<String>,
-}
-
-pub(super) fn state(input: &ReportInput<'_>) -> String {
-    let regressions = regressions(input).into_iter().take(REMEMBERED);
-    encode(&State {
-        version: 1,
-        verdict: input.decision.verdict.name(),
-        gate: input.decision.gate.name(),
-        head: input.context.head.as_deref().map(|head| clean(head, 64)),
-        updated: &input.context.updated,
-        regressions: regressions
-            .map(|judged| {
-                let change = &judged.change;
-                clean(&format!("{} {}", change.scenario, change.metric.name), 120)
-            })
-            .collect(),
-    })
+/// The state of a decision.
+pub(in crate::render) fn state(input: &ReportInput<'_>) -> State {
+    let regressions = headline::regressions(input).into_iter();
+    let overall = match input.baseline {
+        Ok(_) => input.decision.verdict,
+        Err(_) => Verdict::New,
+    };
+    let names = regressions.take(MOST_REGRESSIONS).map(|judged| {
+        let change = &judged.change;
+        clean(&format!("{} {}", change.scenario, change.metric.name), 120)
+    });
+    State {
+        outcome: Outcome::Of(overall),
+        gate: GateWord::from(&input.decision.gate),
+        worst: headline::worst_change(input),
+        regressions: names.collect(),
+        ..error_state(input.context)
+    }
 }
 
 /// The state of a measurement that could not be made.
-pub(super) fn error_state(context: &ReportContext) -> String {
-    encode(&State {
-        version: 1,
-        verdict: "error",
-        gate: "off",
-        head: context.head.as_deref().map(|head| clean(head, 64)),
-        updated: &context.updated,
-        regressions: Vec::new(),
-    })
-}
-
-fn encode(state: &State<'_>) -> String {
-    // Strings and numbers always serialise.
-    STANDARD.encode(serde_json::to_vec(state).unwrap_or_default())
+pub(in crate::render) fn error_state(context: &ReportContext) -> State {
+    let state = State {
+        version: VERSION,
+        section: context.section.clone(),
+        head: context.head.clone(),
+        updated: context.updated.clone(),
+        run: context.run,
+        attempt: context.attempt,
+        url: context.run_url.clone(),
+        earlier: context.earlier.iter().take(MOST_EARLIER).cloned().collect(),
+        ..State::default()
+    };
+    state.cleaned()
 }

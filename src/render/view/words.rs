@@ -3,6 +3,7 @@
 use crate::{
     compare::Design,
     metric::Better,
+    render::{GateWord, Outcome},
     verdict::{Gate, Verdict},
 };
 
@@ -28,6 +29,23 @@ pub(super) const fn word(verdict: Verdict) -> &'static str {
         Verdict::Improved => "improved",
         Verdict::New => "new",
         Verdict::Unchanged => "unchanged",
+    }
+}
+
+/// The sign of a remembered outcome. A closed gate is red whatever the verdict is called.
+pub(in crate::render) const fn outcome_icon(outcome: Outcome, gate: GateWord) -> &'static str {
+    match (outcome, gate) {
+        (Outcome::Error, _) => "🛠",
+        (_, GateWord::Failed) => "❌",
+        (Outcome::Of(verdict), _) => icon(verdict),
+    }
+}
+
+/// The word of a remembered outcome.
+pub(in crate::render) const fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Error => "not measured",
+        Outcome::Of(verdict) => word(verdict),
     }
 }
 

@@ -98,7 +98,8 @@ impl Bench {
     pub fn pull_request(self, branch: &str, labels: &[&str], body: &str) -> Self {
         let label = |name: &&str| json!({"id": 1, "name": name, "color": "f29513"});
         let labels: Vec<Value> = labels.iter().map(label).collect();
-        let event = json!({"action": "synchronize", "number": 7, "pull_request": {
+        // Labels of the first commit are for it; what later ones need is tests/it/accepted.rs's.
+        let event = json!({"action": "opened", "number": 7, "pull_request": {
             "number": 7, "body": body, "labels": labels,
             "head": {"sha": "a".repeat(40), "ref": "topic", "repo": {"id": 1}},
             "base": {"sha": "b".repeat(40), "ref": branch, "repo": {"id": 1}}}});

@@ -8,8 +8,11 @@ use std::{
 use bytes::Bytes;
 use http::Method;
 use kitt_action::{
-    ids::{PrNumber, RepoSlug, ReportKey},
-    publish::{self, CommentOutcome, GitHub, PublishError},
+    context::CommentWhen,
+    github::{GitHub, GitHubError},
+    ids::{PrNumber, RepoSlug},
+    publish::{self, CommentOutcome, PublishError},
+    render::{Form, Posted, Weight},
     secret::Secret,
 };
 use serde_json::{Value, json};
@@ -30,8 +33,24 @@ fn client(url: &str) -> GitHub {
 async fn upsert_as(github: &GitHub, key: &str, text: &str) -> Result<CommentOutcome, PublishError> {
     let repo: RepoSlug = "org/repo".parse().unwrap();
     let pr: PrNumber = PR.to_string().parse().unwrap();
-    let key: ReportKey = key.parse().unwrap();
-    publish::upsert(github, &repo, pr, &key, &document(key.as_str(), text)).await
+    let posted = posted(key, document(key, text));
+    publish::upsert(github, &repo, pr, &posted, CommentWhen::Always).await
+}
+
+/// A report that has the comment of its key for itself.
+pub fn posted(key: &str, body: String) -> Posted {
+    Posted {
+        key: key.parse().unwrap(),
+        weight: Weight::Changed,
+        form: Form::Whole {
+            body,
+            state: Box::default(),
+        },
+    }
+}
+
+fn address(outcome: &CommentOutcome) -> String {
+    outcome.url().unwrap().to_owned()
 }
 
 async fn upsert(github: &GitHub, text: &str) -> Result<CommentOutcome, PublishError> {
@@ -71,12 +90,12 @@ async fn one_comment_is_created_updated_and_left_alone() {
     let first = upsert(&github, "one").await.unwrap();
     assert!(matches!(first, CommentOutcome::Created(_)), "{first}");
     let (id, _) = only_comment(&fake).await;
-    assert!(first.url().ends_with(&format!("#issuecomment-{id}")));
+    assert!(address(&first).ends_with(&format!("#issuecomment-{id}")));
 
     let second = upsert(&github, "two").await.unwrap();
-    assert_eq!(second, CommentOutcome::Updated(first.url().to_owned()));
+    assert_eq!(second, CommentOutcome::Updated(address(&first)));
     let third = upsert(&github, "two  \n\n").await.unwrap();
-    assert_eq!(third, CommentOutcome::Unchanged(first.url().to_owned()));
+    assert_eq!(third, CommentOutcome::Unchanged(address(&first)));
 
     assert_eq!(only_comment(&fake).await, (id, document("default", "two")));
     assert_eq!(fake.seen("POST", COMMENTS).await.len(), 1);
@@ -108,7 +127,10 @@ async fn a_wrong_token_is_told_at_once() {
     };
     let error = upsert(&client(&fake.url), "one").await.unwrap_err();
     assert!(
-        matches!(error, PublishError::Status { status: 401, .. }),
+        matches!(
+            error,
+            PublishError::GitHub(GitHubError::Status { status: 401, .. })
+        ),
         "{error}"
     );
     assert_eq!(fake.seen("", "").await.len(), 1);
@@ -144,9 +166,10 @@ async fn all_pages_are_searched() {
     let github = client(&fake.url);
     let first = upsert(&github, "one").await.unwrap();
     assert!(matches!(first, CommentOutcome::Created(_)), "{first}");
-    assert_eq!(fake.seen("GET", "page=2").await.len(), 1);
+    // Once before a comment is begun, and once after, for one that another job began meanwhile.
+    assert_eq!(fake.seen("GET", "page=2").await.len(), 2);
     let second = upsert(&github, "two").await.unwrap();
-    assert_eq!(second, CommentOutcome::Updated(first.url().to_owned()));
+    assert_eq!(second, CommentOutcome::Updated(address(&first)));
     let comments = fake.comments().await;
     assert_eq!(comments.len(), 151);
     assert_eq!(comments[150].1, document("default", "two"));
@@ -175,7 +198,7 @@ async fn a_strangers_comment_with_our_marker_is_left_alone() {
     let first = upsert(&github, "one").await.unwrap();
     assert!(matches!(first, CommentOutcome::Created(_)), "{first}");
     let second = upsert(&github, "two").await.unwrap();
-    assert_eq!(second, CommentOutcome::Updated(first.url().to_owned()));
+    assert_eq!(second, CommentOutcome::Updated(address(&first)));
 
     let comments = fake.comments().await;
     assert_eq!(comments[0], (stranger, planted));
@@ -196,7 +219,7 @@ async fn each_key_has_its_own_comment_and_default_adopts_kitts() {
     assert!(matches!(leg, CommentOutcome::Created(_)), "{leg}");
     let adopted = upsert(&github, "one").await.unwrap();
     assert!(
-        adopted.url().ends_with(&format!("#issuecomment-{old}")),
+        address(&adopted).ends_with(&format!("#issuecomment-{old}")),
         "{adopted}"
     );
     let comments = fake.comments().await;
@@ -206,14 +229,17 @@ async fn each_key_has_its_own_comment_and_default_adopts_kitts() {
 }
 
 #[tokio::test]
-async fn the_oldest_of_several_own_comments_wins() {
+async fn the_oldest_of_several_own_comments_wins_and_the_others_go() {
     let Some(fake) = fake::start(&[]) else { return };
     let oldest = fake.comment(PR, &document("default", "a")).await;
-    let newer = fake.comment(PR, &document("default", "b")).await;
+    fake.comment(PR, &document("default", "b")).await;
+    let other = fake.comment(PR, &document("other", "c")).await;
     upsert(&client(&fake.url), "new").await.unwrap();
-    let comments = fake.comments().await;
-    assert_eq!(comments[0], (oldest, document("default", "new")));
-    assert_eq!(comments[1], (newer, document("default", "b")));
+    let expected = [
+        (oldest, document("default", "new")),
+        (other, document("other", "c")),
+    ];
+    assert_eq!(fake.comments().await, expected);
 }
 
 /// Through `url`, two different bodies make one comment.
@@ -258,7 +284,10 @@ async fn a_read_only_token_is_forbidden_without_a_second_try() {
     fake.fault("POST /repos/.*/comments", 1, how.clone()).await;
     let github = client(&fake.url);
     let error = upsert(&github, "one").await.unwrap_err();
-    assert!(matches!(error, PublishError::Forbidden { .. }), "{error}");
+    assert!(
+        matches!(error, PublishError::GitHub(GitHubError::Forbidden { .. })),
+        "{error}"
+    );
     assert!(
         error
             .to_string()
@@ -269,7 +298,10 @@ async fn a_read_only_token_is_forbidden_without_a_second_try() {
     fake.comment(PR, &document("h100", "old")).await;
     fake.fault("PATCH /repos/.*", 1, how).await;
     let error = upsert_as(&github, "h100", "new").await.unwrap_err();
-    assert!(matches!(error, PublishError::Forbidden { .. }), "{error}");
+    assert!(
+        matches!(error, PublishError::GitHub(GitHubError::Forbidden { .. })),
+        "{error}"
+    );
     assert_eq!(fake.seen("PATCH", "").await.len(), 1);
 }
 
@@ -296,7 +328,10 @@ async fn a_lasting_fault_ends_after_five_attempts() {
         .await;
     let error = upsert(&client(&fake.url), "one").await.unwrap_err();
     assert!(
-        matches!(error, PublishError::Unreachable { attempts: 5, .. }),
+        matches!(
+            error,
+            PublishError::GitHub(GitHubError::Unreachable { attempts: 5, .. })
+        ),
         "{error}"
     );
     assert_eq!(fake.seen("GET", COMMENTS).await.len(), 5);
@@ -361,7 +396,10 @@ async fn nobody_listening_is_unreachable_and_keeps_the_token_to_itself() {
     drop(listener);
     let error = upsert(&client(&url), "one").await.unwrap_err();
     assert!(
-        matches!(error, PublishError::Unreachable { attempts: 5, .. }),
+        matches!(
+            error,
+            PublishError::GitHub(GitHubError::Unreachable { attempts: 5, .. })
+        ),
         "{error}"
     );
     let debug = format!("{error:?} {:?}", client(&url));

@@ -102,7 +102,7 @@ fn spec() -> PathBuf {
         base.unwrap_or_else(|| user().join("kitt-action"))
     };
     setting("KITT_TEST_GITHUB_SPEC").map_or_else(
-        || cache().join("github-spec/github-23.0.2.json"),
+        || cache().join("github-spec/github-23.0.2.r2.json"),
         PathBuf::from,
     )
 }

@@ -1,5 +1,5 @@
 //! Publishing against a stateful fake GitHub, and the runner's own grammars read back.
 
-mod comment;
+pub mod comment;
 mod fake;
-mod step_files;
+pub mod step_files;

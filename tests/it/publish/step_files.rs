@@ -4,13 +4,13 @@
 use std::{collections::BTreeMap, fs};
 
 use kitt_action::{
-    publish::{self, Outputs, PublishError, command},
+    publish::{self, OUTPUTS, Outputs, PublishError, command},
     secret::Secret,
 };
 use proptest::prelude::*;
 
 /// Reads an output file; `None` where the runner fails the step.
-fn read_outputs(text: &str) -> Option<BTreeMap<String, String>> {
+pub fn read_outputs(text: &str) -> Option<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     // The text after the last newline is a line of its own only when it is not empty.
     let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
@@ -42,7 +42,7 @@ fn read_outputs(text: &str) -> Option<BTreeMap<String, String>> {
 }
 
 #[derive(Debug, PartialEq)]
-struct Parsed {
+pub struct Parsed {
     name: String,
     properties: BTreeMap<String, String>,
     data: String,
@@ -57,7 +57,7 @@ fn unescape(text: &str, property: bool) -> String {
 }
 
 /// The commands the runner sees in what was printed.
-fn read_commands(printed: &str) -> Vec<Parsed> {
+pub fn read_commands(printed: &str) -> Vec<Parsed> {
     let lines = printed.split(['\r', '\n']).map(str::trim_start);
     let parse = |line: &str| {
         if line.contains("##[") {
@@ -137,10 +137,12 @@ fn sample() -> Outputs {
         inconclusive: 3,
         results_path: "kitt-results/a b".into(),
         report_path: "kitt-results/report.html".into(),
-        comment_url: None,
         baseline_ref: Some("main".into()),
-        metrics_json: "{\"a\":1}".into(),
+        metrics_json: "kitt-results/metrics.json".into(),
+        metrics: Some("{\"a\":1}".into()),
+        exit_code: Some(10),
         version: "0.1.0".into(),
+        ..Outputs::default()
     }
 }
 
@@ -152,14 +154,17 @@ fn outputs_have_the_names_of_the_action() {
     let read = read_outputs(&fs::read_to_string(&path).unwrap()).unwrap();
     let expected = [
         ("baseline-ref", "main"),
+        ("exit-code", "10"),
         ("gate", "failed"),
         ("improvements", "1"),
         ("inconclusive", "3"),
-        ("metrics-json", "{\"a\":1}"),
+        ("metrics", "{\"a\":1}"),
+        ("metrics-json", "kitt-results/metrics.json"),
         ("passed", "true"),
         ("regressions", "2"),
         ("report-path", "kitt-results/report.html"),
         ("results-path", "kitt-results/a b"),
+        ("store-baseline", "false"),
         ("verdict", "regressed"),
         ("version", "0.1.0"),
     ];
@@ -176,7 +181,12 @@ fn what_others_wrote_stays_and_an_open_line_is_closed() {
     let path = folder.path().join("output");
     fs::write(&path, "earlier=1").unwrap();
     publish::write_outputs(&path, &sample()).unwrap();
-    publish::write_comment_url(&path, "https://github.com/o/r/pull/1#issuecomment-1").unwrap();
+    publish::write_output(
+        &path,
+        "comment-url",
+        "https://github.com/o/r/pull/1#issuecomment-1",
+    )
+    .unwrap();
     let read = read_outputs(&fs::read_to_string(&path).unwrap()).unwrap();
     assert_eq!(read["earlier"], "1");
     assert_eq!(read["verdict"], "regressed");
@@ -196,7 +206,7 @@ fn delimiters_differ_between_values_and_runs() {
         .map(|(_, delimiter)| delimiter)
         .collect();
     let count = delimiters.len();
-    assert_eq!(count, 22);
+    assert_eq!(count, 28);
     delimiters.sort_unstable();
     delimiters.dedup();
     assert_eq!(delimiters.len(), count);
@@ -243,7 +253,8 @@ proptest! {
         };
         publish::write_outputs(&path, &outputs).unwrap();
         let read = read_outputs(&fs::read_to_string(&path).unwrap()).unwrap();
-        prop_assert_eq!(read.len(), 12);
+        let known = OUTPUTS.iter().map(|output| output.name);
+        prop_assert!(read.keys().all(|name| known.clone().any(|known| known == name)));
         prop_assert_eq!(&read["verdict"], &first);
         prop_assert_eq!(&read["results-path"], &second);
         prop_assert_eq!(&read["comment-url"], &first);
@@ -254,7 +265,10 @@ proptest! {
     #[test]
     fn an_annotation_is_one_command_with_its_text(title in hostile(), text in hostile()) {
         // A legacy `##[` inside is data: the runner tries the new form first.
-        let (title, text) = (title.replace("##[", ""), text.replace("##[", ""));
+        // What hides or moves is shown as a replacement; line breaks are escaped and come back.
+        let hides = |c: char| kitt_action::ids::is_hidden(c) && !"\r\n\t".contains(c);
+        let plain = |text: &str| text.replace("##[", "").replace(hides, "\u{fffd}");
+        let (title, text) = (plain(&title), plain(&text));
         let commands = read_commands(&printed(|out| command::warning(out, &title, &text)));
         let mut properties = BTreeMap::new();
         if !title.is_empty() {

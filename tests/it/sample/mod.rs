@@ -31,15 +31,18 @@ pub struct Sample {
 
 impl Sample {
     pub fn render(&self) -> Documents {
-        render(&ReportInput {
+        render(&self.input()).unwrap()
+    }
+
+    pub fn input(&self) -> ReportInput<'_> {
+        ReportInput {
             decision: &self.decision,
             comparison: &self.comparison,
             current: &self.current,
             baseline: self.baseline.as_ref().ok_or(NoBaseline(&self.no_baseline)),
             pairs: self.pairs.as_ref(),
             context: &self.context,
-        })
-        .unwrap()
+        }
     }
 }
 
@@ -256,6 +259,7 @@ pub fn sample(lines: &[Line], design: Design, verdict: Verdict, gate: Gate) -> S
             stage: Stage::Block,
             warnings: Vec::new(),
             accepted: None,
+            to_accept: None,
             shifts: Vec::new(),
         },
         current: results(1.09, fingerprint()),
@@ -272,6 +276,7 @@ pub fn sample(lines: &[Line], design: Design, verdict: Verdict, gate: Gate) -> S
             attempt: Some(1),
             reproduce: Some("kitt run -m org/Tiny-Model_1B -e llama_cpp -s standard".to_owned()),
             config_diff: String::new(),
+            ..ReportContext::default()
         },
     }
 }
