@@ -71,12 +71,7 @@ pub(super) fn not_posted(audience: Audience<'_>, what: &str, error: &PublishErro
     } else {
         error.to_string()
     };
-    let mut text = format!("{what} was not posted; the job summary has the report: {why}");
-    if text.contains("authenticate via a GitHub App") {
-        text.push_str(
-            "; a personal access token cannot write check runs: give the workflow's own token, or that of an app",
-        );
-    }
+    let text = format!("{what} was not posted; the job summary has the report: {why}");
     tracing::warn!("{text}");
     annotate(audience.files, &publish::title(audience), text);
     let block = match (error, audience.remote) {

@@ -203,7 +203,7 @@ fn remedy(denial: Denial, access: Access) -> String {
             "look at the token's settings, or use the workflow's own `github.token`"
         }
         Denial::AppOnly => {
-            "only an app's token will do: use the workflow's own `github.token` or a GitHub App's"
+            "only an app's token will do, and a personal access token cannot: use the workflow's own `github.token` or a GitHub App's"
         }
         Denial::TokenPolicy => {
             "the organization does not take this kind of token; use the workflow's own `github.token` or a GitHub App's"

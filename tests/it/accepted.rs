@@ -89,14 +89,7 @@ impl Case {
         if !token.is_empty() {
             bench = bench.variable("KITT_INPUT_GITHUB_TOKEN", token);
         }
-        let said = bench.kitt(&[
-            "ci",
-            "report",
-            "--results-dir",
-            "results",
-            "--baseline-dir",
-            "base",
-        ]);
+        let said = bench.report();
         assert_eq!(self.github.violations(), Vec::<String>::new());
         said
     }
@@ -291,17 +284,9 @@ fn what_was_accepted_stands_in_every_document() {
         .bench()
         .variable("GITHUB_API_URL", &case.github.url)
         .variable("KITT_INPUT_GITHUB_TOKEN", "ghs_token");
-    let args = [
-        "ci",
-        "report",
-        "--results-dir",
-        "results",
-        "--baseline-dir",
-        "base",
-    ];
     let summary = bench.path("summary").display().to_string();
     let bench = bench.variable("GITHUB_STEP_SUMMARY", &summary);
-    bench.kitt(&args).ends(0);
+    bench.report().ends(0);
     let summary = std::fs::read_to_string(summary).unwrap();
     for text in [summary, case.comment()] {
         assert!(text.contains("set by octo\\@"), "{text}");

@@ -18,15 +18,7 @@ fn report(github: &GitHub, side: Side<'_>, variables: &[(&str, &str)]) {
     for (name, value) in variables {
         bench = bench.variable(name, value);
     }
-    let args = [
-        "ci",
-        "report",
-        "--results-dir",
-        "results",
-        "--baseline-dir",
-        "base",
-    ];
-    bench.kitt(&args).ends(0);
+    bench.report().ends(0);
     assert_eq!(github.violations(), Vec::<String>::new());
 }
 

@@ -82,14 +82,7 @@ impl Step {
     }
 
     fn report(&self) -> Said {
-        self.bench.kitt(&[
-            "ci",
-            "report",
-            "--results-dir",
-            "results",
-            "--baseline-dir",
-            "base",
-        ])
+        self.bench.report()
     }
 
     /// As the runner reads them.

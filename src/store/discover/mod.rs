@@ -147,22 +147,12 @@ pub(super) trait Source {
 pub async fn discover(github: &GitHub, question: &Question<'_>) -> Result<Search, GitHubError> {
     match question.place {
         Place::Artifacts(name) => {
-            let source = Artifacts {
-                github,
-                repo: question.repo,
-                name,
-                trust: trust(question),
-            };
+            let source = artifacts(github, question, name);
             let empty = format!("no artifact is called {name} yet");
             walk(github, &source, question, empty).await
         }
         Place::Branch { branch, folder } => {
-            let source = Branch {
-                github,
-                repo: question.repo,
-                name: branch,
-                folder,
-            };
+            let source = in_branch(github, question, branch, folder);
             let empty = format!("the branch {branch} holds no {folder} yet");
             walk(github, &source, question, empty).await
         }
@@ -177,21 +167,11 @@ pub async fn discover(github: &GitHub, question: &Question<'_>) -> Result<Search
 pub async fn list(github: &GitHub, question: &Question<'_>) -> Result<Vec<Listed>, GitHubError> {
     match question.place {
         Place::Artifacts(name) => {
-            let source = Artifacts {
-                github,
-                repo: question.repo,
-                name,
-                trust: trust(question),
-            };
+            let source = artifacts(github, question, name);
             listed(&source).await
         }
         Place::Branch { branch, folder } => {
-            let source = Branch {
-                github,
-                repo: question.repo,
-                name: branch,
-                folder,
-            };
+            let source = in_branch(github, question, branch, folder);
             listed(&source).await
         }
     }
@@ -229,6 +209,29 @@ async fn listed(source: &impl Source) -> Result<Vec<Listed>, GitHubError> {
         });
     }
     Ok(rows)
+}
+
+fn artifacts<'a>(github: &'a GitHub, question: &Question<'a>, name: &'a str) -> Artifacts<'a> {
+    Artifacts {
+        github,
+        repo: question.repo,
+        name,
+        trust: trust(question),
+    }
+}
+
+fn in_branch<'a>(
+    github: &'a GitHub,
+    question: &Question<'a>,
+    name: &'a str,
+    folder: &'a str,
+) -> Branch<'a> {
+    Branch {
+        github,
+        repo: question.repo,
+        name,
+        folder,
+    }
 }
 
 fn trust(question: &Question<'_>) -> Trust {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{FORK, Stage, results, tree};
+use super::{FORK, Stage, results, tree, written};
 use crate::github::zip;
 
 /// What every document of a fork's numbers says.
@@ -33,17 +33,7 @@ fn numbers_are_judged_here_and_told_where_they_come_from() {
     assert_eq!(told.output("verdict"), "regressed");
     assert_eq!(told.output("results-path"), "out/results-1");
     assert!(told.output("comment-url").contains("/pull/7#issuecomment-"));
-    assert_eq!(
-        tree(&stage.path("out")),
-        [
-            "badge.json",
-            "comment.md",
-            "comparison.json",
-            "metrics.json",
-            "report.html"
-        ]
-        .map(|name| format!("results-1/{name}"))
-    );
+    assert_eq!(tree(&stage.path("out")), written());
 }
 
 #[test]

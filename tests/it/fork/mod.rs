@@ -24,6 +24,18 @@ use super::{
 pub const FORK: &str = "mona/repo";
 pub const BRANCH: &str = "pull-7";
 
+/// The files that stand beside the only results that were taken: those and nothing else.
+pub fn written() -> Vec<String> {
+    let names = [
+        "badge.json",
+        "comment.md",
+        "comparison.json",
+        "metrics.json",
+        "report.html",
+    ];
+    names.map(|name| format!("results-1/{name}")).into()
+}
+
 /// The second stage's job: a checkout of the default branch and the event of a completed run.
 pub struct Stage {
     pub gh: GitHub,

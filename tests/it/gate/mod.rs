@@ -126,6 +126,12 @@ impl Bench {
         Said::of(&self.command(&all))
     }
 
+    /// `kitt ci report` of the two sides.
+    pub fn report(&self) -> Said {
+        let sides = ["--results-dir", "results", "--baseline-dir", "base"];
+        self.kitt(&[&["ci", "report"], &sides[..]].concat())
+    }
+
     /// Runs any other command.
     pub fn kitt(&self, args: &[&str]) -> Said {
         Said::of(&self.command(args))

@@ -15,6 +15,17 @@ pub enum Level {
     Write,
 }
 
+impl Level {
+    /// What a request needs of the thing it is about.
+    pub(super) fn for_method(method: &str) -> Self {
+        if method == "GET" {
+            Self::Read
+        } else {
+            Self::Write
+        }
+    }
+}
+
 /// A token that the fake knows.
 #[derive(Debug, Clone)]
 pub struct Token {

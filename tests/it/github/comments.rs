@@ -98,31 +98,44 @@ fn may_change(call: &Call, author: &str) -> Result<(), Reply> {
     }
 }
 
+/// What a request wants of one comment.
+enum Wanted {
+    Read,
+    Change(String),
+    Delete,
+}
+
+/// What it wants, where its token may.
+fn wanted_of(call: &Call, author: &str, kind: &'static str) -> Result<Wanted, Reply> {
+    match call.method.as_str() {
+        "GET" => Ok(Wanted::Read),
+        "PATCH" => {
+            may_change(call, author)?;
+            Ok(Wanted::Change(body_of(call, kind)?))
+        }
+        "DELETE" => {
+            may_change(call, author)?;
+            Ok(Wanted::Delete)
+        }
+        _ => Err(Reply::missing()),
+    }
+}
+
 fn one(state: &mut State, call: &Call, repo: &Repository, id: &str) -> Answer {
-    let level = if call.method == "GET" {
-        Level::Read
-    } else {
-        Level::Write
-    };
+    let level = Level::for_method(&call.method);
     need(call, repo, &PERMISSIONS, level)?;
     let now = state.stamp();
     let mut comments = state.comments.iter_mut().enumerate();
     let (at, comment) = comments
         .find(|(_, c)| c.repo == repo.id && c.id.to_string() == id)
         .ok_or_else(Reply::missing)?;
-    match call.method.as_str() {
-        "GET" => {}
-        "PATCH" => {
-            may_change(call, &comment.author)?;
-            comment.body = body_of(call, "IssueComment")?;
-            comment.updated_at = now;
-        }
-        "DELETE" => {
-            may_change(call, &comment.author)?;
+    match wanted_of(call, &comment.author, "IssueComment")? {
+        Wanted::Read => {}
+        Wanted::Change(body) => (comment.body, comment.updated_at) = (body, now),
+        Wanted::Delete => {
             state.comments.remove(at);
             return Ok(Reply::new(204, Body::None));
         }
-        _ => return Err(Reply::missing()),
     }
     Ok(Reply::ok(shapes::comment(call, repo, comment)))
 }
@@ -161,30 +174,20 @@ fn create_on_commit(state: &mut State, call: &Call, repo: &Repository, sha: &str
 }
 
 fn one_of_commit(state: &mut State, call: &Call, repo: &Repository, id: &str) -> Answer {
-    let level = if call.method == "GET" {
-        Level::Read
-    } else {
-        Level::Write
-    };
+    let level = Level::for_method(&call.method);
     need(call, repo, &["contents"], level)?;
     let now = state.stamp();
     let mut comments = state.commit_comments.iter_mut().enumerate();
     let (at, comment) = comments
         .find(|(_, c)| c.repo == repo.id && c.id.to_string() == id)
         .ok_or_else(Reply::missing)?;
-    match call.method.as_str() {
-        "GET" => {}
-        "PATCH" => {
-            may_change(call, &comment.author)?;
-            comment.body = body_of(call, "CommitComment")?;
-            comment.updated_at = now;
-        }
-        "DELETE" => {
-            may_change(call, &comment.author)?;
+    match wanted_of(call, &comment.author, "CommitComment")? {
+        Wanted::Read => {}
+        Wanted::Change(body) => (comment.body, comment.updated_at) = (body, now),
+        Wanted::Delete => {
             state.commit_comments.remove(at);
             return Ok(Reply::new(204, Body::None));
         }
-        _ => return Err(Reply::missing()),
     }
     Ok(Reply::ok(shapes::commit_comment(call, repo, comment)))
 }

@@ -19,11 +19,7 @@ pub(super) fn route(
     let ["git", rest @ ..] = rest else {
         return None;
     };
-    let level = if call.method == "GET" {
-        Level::Read
-    } else {
-        Level::Write
-    };
+    let level = Level::for_method(&call.method);
     if let Err(refusal) = need(call, repo, &["contents"], level) {
         return Some(Err(refusal));
     }
